@@ -1,0 +1,183 @@
+/* config.h: all settings as plain structs: what a configuration file says, checked, defaults filled in.
+ *
+ * Durations are microseconds (uint64_t, suffix _us), sizes bytes, ratios 0..1. Text is NUL-terminated and lives in the
+ * configuration's arena. A configuration is never changed after config_load(). */
+#ifndef LOOMGATE_CONFIG_CONFIG_H
+#define LOOMGATE_CONFIG_CONFIG_H
+
+#include "loomgate/base/log.h"
+#include "loomgate/base/mem.h"
+#include "loomgate/base/slice.h"
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* An address as written, checked for its form only: names are resolved by net/addr. */
+enum address_kind { ADDRESS_IP, ADDRESS_NAME, ADDRESS_ANY, ADDRESS_UNIX };
+struct address_setting {
+    enum address_kind kind;
+    const char *text; /* as written */
+    const char *host; /* IP or name without brackets; path of a UNIX socket; NULL for ADDRESS_ANY */
+    uint16_t port;    /* 0 for ADDRESS_UNIX; a listener may have port 0 (any free one) */
+};
+
+/* A network: `bits` of `ip` count. IPv4 is kept as an IPv4-mapped IPv6 address (bits + 96). */
+struct cidr {
+    struct in6_addr ip;
+    uint8_t bits;
+};
+struct cidr_list {
+    const struct cidr *v;
+    uint32_t count;
+};
+
+struct name_value { /* for header, query, cookie, headers */
+    const char *name, *value;
+};
+struct name_values {
+    const struct name_value *v;
+    uint32_t count;
+};
+struct texts {
+    const char *const *v;
+    uint32_t count;
+};
+
+struct log_settings { /* global.log and frontends.X.access_log */
+    bool on;
+    enum log_level level; /* the process's own log only */
+    enum log_target target;
+    const char *path; /* of LOG_TO_FILE */
+    enum log_format format;
+    uint32_t queue; /* the process's own log only: records a thread */
+};
+
+/* One set for frontends, backends and routes; a route's own values are already folded over its frontend's and
+ * backend's by snapshot_build (UINT64_MAX in a route: not given). */
+struct timeout_settings {
+    uint64_t header_us, keep_alive_us, client_us, request_us;         /* frontend */
+    uint64_t connect_us, response_us, server_us, queue_us, tunnel_us; /* backend */
+};
+#define SETTING_UNSET UINT64_MAX
+
+struct limit_settings {
+    uint32_t header_size, header_count, uri_size;
+    uint64_t body_size; /* 0: none */
+};
+
+enum x_forwarded { X_FORWARDED_APPEND, X_FORWARDED_REPLACE, X_FORWARDED_OFF };
+struct forwarded_settings {
+    enum x_forwarded x_forwarded;
+    struct cidr_list trusted;
+};
+
+struct request_id_settings {
+    const char *header;
+    bool trust;
+};
+
+struct listener_settings {
+    struct address_setting address;
+    uint32_t backlog;
+    bool accept_proxy;
+};
+
+struct match_settings { /* all given must hold; count 0 or NULL: not given */
+    struct texts hosts; /* lower case; "*.example.com" is a suffix */
+    const char *path, *path_prefix;
+    struct texts methods;
+    struct name_values headers, queries, cookies; /* value "*": any */
+    struct cidr_list sources;
+};
+
+enum route_action { ROUTE_BACKEND, ROUTE_REDIRECT, ROUTE_RESPOND };
+struct route_settings {
+    const char *name; /* "route-N" (N from 1) when not given */
+    struct match_settings match;
+    enum route_action action;
+    uint32_t backend; /* index into config.backends */
+    struct {
+        const char *to;
+        uint16_t status;
+    } redirect;
+    struct {
+        uint16_t status;
+        struct slice body;
+        struct name_values headers;
+    } respond;
+    struct timeout_settings timeouts; /* SETTING_UNSET where not given */
+};
+
+enum frontend_mode { MODE_HTTP, MODE_TCP };
+struct frontend_settings {
+    const char *name;
+    enum frontend_mode mode;
+    const struct listener_settings *listeners;
+    uint32_t listener_count;
+    uint32_t max_connections; /* 0: none of its own */
+    struct timeout_settings timeouts;
+    struct limit_settings limits;
+    struct request_id_settings request_id;
+    struct forwarded_settings forwarded;
+    struct log_settings access_log;
+    const struct route_settings *routes;
+    uint32_t route_count;
+    int32_t default_backend; /* index into config.backends, -1: none */
+};
+
+enum send_proxy { SEND_PROXY_OFF, SEND_PROXY_V1, SEND_PROXY_V2 };
+struct server_settings {
+    const char *name;
+    struct address_setting address;
+    uint32_t weight; /* 0 to 256 */
+    bool backup, maint;
+    enum send_proxy send_proxy;
+};
+
+enum balance_kind { BALANCE_ROUND_ROBIN };
+struct pool_settings {
+    uint32_t max_idle;
+    uint64_t idle_timeout_us; /* 0: for ever */
+    uint64_t max_requests;    /* 0: any number */
+};
+struct backend_settings {
+    const char *name;
+    enum balance_kind balance;
+    const struct server_settings *servers;
+    uint32_t server_count;
+    struct timeout_settings timeouts;
+    struct pool_settings pool;
+};
+
+struct global_settings {
+    uint32_t workers; /* resolved: auto is already a number */
+    uint32_t max_connections;
+    const char *user, *group, *chroot; /* NULL: not given */
+    struct log_settings log;
+    uint64_t shutdown_grace_us;
+};
+
+struct config {
+    struct arena arena;
+    struct global_settings global;
+    const struct frontend_settings *frontends;
+    uint32_t frontend_count;
+    const struct backend_settings *backends;
+    uint32_t backend_count;
+};
+
+struct diagnostics; /* config/diagnose.h */
+
+/* One `-D global.workers=1`. */
+struct config_override {
+    const char *key, *value;
+};
+
+/* Reads, checks and completes a file and what it includes. NULL when there is an error; errors and warnings are in `d`
+ * either way. */
+struct config *config_load(const char *path, const struct config_override *overrides, size_t override_count,
+                           struct diagnostics *d);
+void config_free(struct config *c);
+
+#endif

@@ -1,0 +1,25 @@
+/* socket.h: sockets made, bound and tuned; all of them non-blocking and close-on-exec. */
+#ifndef LOOMGATE_NET_SOCKET_H
+#define LOOMGATE_NET_SOCKET_H
+
+#include "loomgate/base/error.h"
+#include "loomgate/net/addr.h"
+
+/* Listening sockets of one address, one a worker: SO_REUSEPORT for TCP (SO_REUSEADDR too, IPV6_V6ONLY off for
+ * [::] from "*" and on otherwise, TCP_NODELAY inherited); a UNIX listener is bound once and duplicated (dup) for the
+ * others: a stale socket file (nobody accepts) is replaced, a live one is an error. Port 0: the first socket chooses,
+ * the others follow. `fds` gets `count` descriptors; on failure none is left open. */
+LG_MUST_CHECK bool socket_listen(const struct addr *a, bool any_family, unsigned backlog, unsigned count, int *fds,
+                                 struct error *e);
+/* Begins to connect. Returns the descriptor (TCP_NODELAY set), and in *done whether it is connected already; -1 with
+ * errno. */
+int socket_connect(const struct addr *a, bool *done);
+/* SO_ERROR of a connecting socket: 0 when connected, else an errno. */
+int socket_error(int fd);
+/* accept4, non-blocking; -1 with errno. `peer` gets the peer's address. */
+int socket_accept(int listener, struct addr *peer);
+bool socket_local_addr(int fd, struct addr *out);
+/* The next close() sends RST instead of FIN. */
+void socket_set_reset(int fd);
+
+#endif

@@ -1,0 +1,18 @@
+/* router.h: a request's host, path and fields to the first route that matches; built once, immutable. */
+#ifndef LOOMGATE_SNAPSHOT_ROUTER_H
+#define LOOMGATE_SNAPSHOT_ROUTER_H
+
+#include "loomgate/config/config.h"
+#include "loomgate/http/message.h"
+#include "loomgate/net/addr.h"
+
+struct router;
+
+/* The settings are borrowed for the router's life. */
+struct router *router_new(const struct route_settings *routes, uint32_t count);
+void router_free(struct router *r);
+/* The index of the first route, in the order of the file, of which everything given holds; -1: none. No allocation; the
+ * cost does not grow with the number of routes that differ in host or path. */
+int router_find(const struct router *r, const struct message *request, const struct addr *client);
+
+#endif

@@ -1,0 +1,76 @@
+/* slice.c: borrowed bytes: comparing, trimming, splitting, numbers. */
+#include "loomgate/base/slice.h"
+
+bool slice_eq_nocase(struct slice a, struct slice b) {
+    if (a.n != b.n) return false;
+    for (size_t i = 0; i < a.n; i++)
+        if (ascii_lower(a.p[i]) != ascii_lower(b.p[i])) return false;
+    return true;
+}
+
+bool slice_has_prefix(struct slice s, struct slice prefix) {
+    return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);
+}
+
+bool slice_has_suffix(struct slice s, struct slice suffix) {
+    return s.n >= suffix.n && (suffix.n == 0 || memcmp(s.p + s.n - suffix.n, suffix.p, suffix.n) == 0);
+}
+
+struct slice slice_trim(struct slice s) {
+    while (s.n && (s.p[0] == ' ' || s.p[0] == '\t')) s.p++, s.n--;
+    while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t')) s.n--;
+    return s;
+}
+
+size_t slice_find(struct slice s, char c) {
+    const char *at = s.n ? memchr(s.p, c, s.n) : NULL;
+    return at ? (size_t)(at - s.p) : s.n;
+}
+
+bool slice_split(struct slice *rest, char sep, struct slice *part) {
+    if (!rest->p) return false;
+    size_t at = slice_find(*rest, sep);
+    *part = slice_from(rest->p, at);
+    if (at == rest->n)
+        *rest = (struct slice){NULL, 0};
+    else
+        *rest = slice_from(rest->p + at + 1, rest->n - at - 1);
+    return true;
+}
+
+bool slice_to_u64(struct slice s, uint64_t max, uint64_t *out) {
+    uint64_t value = 0;
+    if (s.n == 0) return false;
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
+        if (digit > 9 || value > max / 10 || value * 10 > max - digit) return false;
+        value = value * 10 + digit;
+    }
+    *out = value;
+    return true;
+}
+
+unsigned slice_distance(struct slice a, struct slice b) {
+    enum { LONGEST = 64 };
+    if (a.n > LONGEST || b.n > LONGEST) return UINT32_MAX;
+    /* Three rows of the dynamic program: i-2, i-1 and i. */
+    unsigned rows[3][LONGEST + 1];
+    unsigned *before = rows[0], *last = rows[1], *now = rows[2];
+    for (unsigned j = 0; j <= b.n; j++) last[j] = j;
+    for (unsigned i = 1; i <= a.n; i++) {
+        now[0] = i;
+        for (unsigned j = 1; j <= b.n; j++) {
+            unsigned best = last[j - 1] + (a.p[i - 1] != b.p[j - 1]);
+            if (last[j] + 1 < best) best = last[j] + 1;
+            if (now[j - 1] + 1 < best) best = now[j - 1] + 1;
+            bool swapped = i > 1 && j > 1 && a.p[i - 1] == b.p[j - 2] && a.p[i - 2] == b.p[j - 1];
+            if (swapped && before[j - 2] + 1 < best) best = before[j - 2] + 1;
+            now[j] = best;
+        }
+        unsigned *spare = before;
+        before = last;
+        last = now;
+        now = spare;
+    }
+    return last[b.n];
+}
