@@ -10,7 +10,7 @@ VERSION := 0.1.0
 
 CC       ?= cc
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
-            -Wno-unknown-warning-option $(if $(or $(CI),$(WERROR)),-Werror)
+            $(if $(or $(CI),$(WERROR)),-Werror)
 CPPFLAGS += -Iinclude -D_GNU_SOURCE -DLG_VERSION='"$(VERSION)"' -DLG_FLAVOUR='"$(FLAVOUR)"' $(LLHTTP_CPPFLAGS)
 CFLAGS   += -std=c17 -g -pthread $(WARNINGS) $(FLAVOUR_FLAGS)
 LDFLAGS  += -pthread $(FLAVOUR_FLAGS)

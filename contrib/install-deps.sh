@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what building, testing, measuring and checking LoomGate needs, by Debian package names; a no-op when all is there.
+# Installs what building, testing, measuring and checking LoomGate needs, by Debian package names; does nothing when all
+# is there.
 #
 # usage: contrib/install-deps.sh [build|test|bench|lint|fuzz|all]...        (build when nothing is named)
 #
@@ -14,7 +15,7 @@ lint='clang clang-format clang-tidy cppcheck'
 fuzz='clang libclang-rt-dev|libclang-rt-14-dev|libclang-common-14-dev'
 
 usage() {
-    sed -n '4,7s/^# \{0,1\}//p' "$0" >&2
+    sed -n '5,8s/^# \{0,1\}//p' "$0" >&2
     exit 2
 }
 
@@ -50,7 +51,7 @@ need() {
 }
 
 has_llhttp() {
-    has_header llhttp.h || pkg-config --exists libllhttp || [ -e /usr/share/nodejs/llhttp ] || [ -e /usr/include/node/llhttp.h ]
+    has_header llhttp.h || pkg-config --exists libllhttp || [ -e /usr/share/llhttp/llhttp.c ]
 }
 
 look_without_apt() {

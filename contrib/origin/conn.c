@@ -234,9 +234,14 @@ static bool finish(struct conn *conn) {
         conn->state = CONN_RESET;
         timer_set(&conn->timer, conn->after_ms);
         return false;
-    case END_FIN_AND_HANG: shutdown(conn->fd, SHUT_WR); break;
-    case END_TUNNEL: conn->state = CONN_TUNNEL; return true;
-    case END_HANG: break;
+    case END_FIN_AND_HANG:
+        shutdown(conn->fd, SHUT_WR);
+        break;
+    case END_TUNNEL:
+        conn->state = CONN_TUNNEL;
+        return true;
+    case END_HANG:
+        break;
     }
     conn->state = CONN_HANG;
     if (conn->is_half_closed) {
@@ -305,7 +310,8 @@ static bool step_proxy(struct conn *conn) {
 }
 
 static bool refuse(struct conn *conn) {
-    text_printf(&conn->out, "HTTP/1.1 400 Bad Request\r\nX-Origin: %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    text_printf(&conn->out,
+                "HTTP/1.1 400 Bad Request\r\nX-Origin: %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
                 settings.name);
     conn->request.state = BODY_DONE;
     conn->ending = END_CLOSE;
@@ -433,12 +439,23 @@ static void conn_run(struct conn *conn) {
     for (;;) {
         bool goes_on;
         switch (conn->state) {
-        case CONN_PROXY: goes_on = step_proxy(conn); break;
-        case CONN_HEAD: goes_on = step_head(conn); break;
-        case CONN_BODY: goes_on = step_body(conn); break;
-        case CONN_SEND: goes_on = step_send(conn); break;
-        case CONN_TUNNEL: goes_on = step_tunnel(conn); break;
-        default: goes_on = false;
+        case CONN_PROXY:
+            goes_on = step_proxy(conn);
+            break;
+        case CONN_HEAD:
+            goes_on = step_head(conn);
+            break;
+        case CONN_BODY:
+            goes_on = step_body(conn);
+            break;
+        case CONN_SEND:
+            goes_on = step_send(conn);
+            break;
+        case CONN_TUNNEL:
+            goes_on = step_tunnel(conn);
+            break;
+        default:
+            goes_on = false;
         }
         if (!goes_on) {
             return;
@@ -464,7 +481,8 @@ void conn_on_event(struct conn *conn, uint32_t events) {
             conn_close(conn);
         }
         return;
-    default: conn_run(conn);
+    default:
+        conn_run(conn);
     }
 }
 
@@ -487,6 +505,7 @@ void conn_on_timer(struct timer *timer) {
         return;
     case CONN_BODY:
         conn->budget += (int64_t)(conn->rate * RATE_TICK_MS / 1000) + 1;
+        conn->budget = conn->budget < (int64_t)conn->rate ? conn->budget : (int64_t)conn->rate;
         timer_set(&conn->timer, RATE_TICK_MS);
         conn_run(conn);
         return;
@@ -494,13 +513,18 @@ void conn_on_timer(struct timer *timer) {
         conn->allowed++;
         conn_run(conn);
         return;
-    case CONN_RESET: poll_reset(conn); return;
-    case CONN_AFTER: conn_close(conn); return;
+    case CONN_RESET:
+        poll_reset(conn);
+        return;
+    case CONN_AFTER:
+        conn_close(conn);
+        return;
     case CONN_HEAD:
         if (conn->in_from == conn->in_to) {
             conn_close(conn);
         }
         return;
-    default: return;
+    default:
+        return;
     }
 }

@@ -45,7 +45,9 @@ static long read_v2(const char *bytes, size_t len, struct text *out) {
     }
     const char *addresses = bytes + V2_HEAD;
     switch ((head[12] & 15) == 0 ? -1 : head[13]) {
-    case -1: text_puts(out, "v2 LOCAL"); break;
+    case -1:
+        text_puts(out, "v2 LOCAL");
+        break;
     case 0x11:
         if (body < 12) {
             return -1;
@@ -64,7 +66,8 @@ static long read_v2(const char *bytes, size_t len, struct text *out) {
         }
         text_printf(out, "v2 UNIX %.108s %.108s", addresses, addresses + 108);
         break;
-    default: text_printf(out, "v2 UNSPEC %02x", head[13]);
+    default:
+        text_printf(out, "v2 UNSPEC %02x", head[13]);
     }
     return (long)(V2_HEAD + body);
 }

@@ -62,8 +62,8 @@ static bool take_field(struct request *request, const char *name, size_t name_le
         return true;
     case 10:
         if (is_named(name, name_len, "connection")) {
-            request->keep_alive = (request->keep_alive || list_has(value, len, "keep-alive")) &&
-                                  !list_has(value, len, "close");
+            request->keep_alive =
+                (request->keep_alive || list_has(value, len, "keep-alive")) && !list_has(value, len, "close");
         }
         return true;
     case 6:
@@ -71,7 +71,8 @@ static bool take_field(struct request *request, const char *name, size_t name_le
             request->expect_continue = is_named(value, len, "100-continue");
         }
         return true;
-    default: return true;
+    default:
+        return true;
     }
 }
 
@@ -180,7 +181,8 @@ static enum body_state end_line(struct request *request, const char *line, size_
         }
         return request->left > 0 ? BODY_CHUNK_DATA : BODY_TRAILERS;
     }
-    case BODY_CHUNK_END: return len == 2 ? BODY_CHUNK_SIZE : BODY_BAD;
+    case BODY_CHUNK_END:
+        return len == 2 ? BODY_CHUNK_SIZE : BODY_BAD;
     default:
         if (len == 2) {
             return BODY_DONE;
@@ -208,8 +210,8 @@ size_t request_read_body(struct request *request, const char *bytes, size_t len)
     size_t eaten = 0;
     while (eaten < len && request->state < BODY_DONE) {
         bool is_data = request->state == BODY_LENGTH || request->state == BODY_CHUNK_DATA;
-        eaten += is_data ? take_data(request, bytes + eaten, len - eaten)
-                         : take_line(request, bytes + eaten, len - eaten);
+        eaten +=
+            is_data ? take_data(request, bytes + eaten, len - eaten) : take_line(request, bytes + eaten, len - eaten);
     }
     return eaten;
 }

@@ -131,6 +131,7 @@ int buf_iov(const struct buf *b, struct iovec *iov, int max) {
 
 struct slice buf_front(const struct buf *b) {
     struct chunk *c = b->head;
+    while (c && c->start == c->end) c = c->next; /* reserved, but nothing was put in */
     return c ? slice_from(c->data + c->start, c->end - c->start) : slice_from(NULL, 0);
 }
 

@@ -6,10 +6,17 @@
 #include <stdio.h>
 #include <string.h>
 
+/* By way of a second buffer: what is wrapped is often the very text that is in `e`. */
+static void error_format(struct error *e, const char *format, va_list args) {
+    struct error text;
+    vsnprintf(text.text, sizeof text.text, format, args);
+    *e = text;
+}
+
 bool error_set(struct error *e, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    vsnprintf(e->text, sizeof e->text, format, args);
+    error_format(e, format, args);
     va_end(args);
     return false;
 }
@@ -18,8 +25,10 @@ bool error_set_errno(struct error *e, const char *format, ...) {
     int saved = errno;
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(e->text, sizeof e->text, format, args);
+    error_format(e, format, args);
     va_end(args);
-    if (n > 0 && (size_t)n < sizeof e->text) snprintf(e->text + n, sizeof e->text - (size_t)n, ": %s", strerror(saved));
+    size_t n = strlen(e->text);
+    char reason[128];
+    snprintf(e->text + n, sizeof e->text - n, ": %s", strerror_r(saved, reason, sizeof reason));
     return false;
 }

@@ -50,7 +50,11 @@ char *xstrdup(const char *text) {
 }
 
 void arena_init(struct arena *a, void *first, size_t first_size) {
-    *a = (struct arena){.at = first, .end = first ? (char *)first + first_size : NULL};
+    size_t unaligned = (16U - ((uintptr_t)first & 15U)) & 15U;
+    *a = (struct arena){0};
+    if (!first || first_size < unaligned) return;
+    a->at = (char *)first + unaligned;
+    a->end = (char *)first + first_size;
 }
 
 void arena_fini(struct arena *a) {
@@ -83,7 +87,7 @@ void *arena_alloc_slow(struct arena *a, size_t size) {
 }
 
 void *arena_calloc(struct arena *a, size_t size) {
-    return memset(arena_alloc(a, size), 0, size);
+    return memset(arena_alloc(a, size ? size : 1), 0, size);
 }
 
 char *arena_strndup(struct arena *a, const char *text, size_t len) {
@@ -118,11 +122,15 @@ static void slab_grow(struct slab *s) {
         s->free = object;
     }
     s->reserved += s->per_block;
+    LG_ASSERT(s->free); /* per_block is never 0 */
 }
 
 void *slab_get(struct slab *s) {
     s->in_use++;
-    if (SLAB_IS_MALLOC) return xmalloc(s->size);
+    if (SLAB_IS_MALLOC) {
+        s->reserved++;
+        return xmalloc(s->size);
+    }
     if (!s->free) slab_grow(s);
     void *object = s->free;
     s->free = *(void **)object;
@@ -133,6 +141,7 @@ void slab_put(struct slab *s, void *object) {
     LG_ASSERT(s->in_use > 0);
     s->in_use--;
     if (SLAB_IS_MALLOC) {
+        s->reserved--;
         free(object);
         return;
     }

@@ -43,7 +43,7 @@ bool slice_to_u64(struct slice s, uint64_t max, uint64_t *out) {
     if (s.n == 0) return false;
     for (size_t i = 0; i < s.n; i++) {
         unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
-        if (digit > 9 || value > max / 10 || value * 10 > max - digit) return false;
+        if (digit > 9 || digit > max || value > (max - digit) / 10) return false;
         value = value * 10 + digit;
     }
     *out = value;

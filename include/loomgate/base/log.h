@@ -31,6 +31,8 @@ void log_fini(unsigned patience_ms);
 struct log_sink *log_open(enum log_target target, const char *path, struct error *e);
 /* Where the process's own log goes and from which level on. */
 void log_configure(struct log_sink *process_sink, enum log_format format, enum log_level level);
+/* How a sink tells its own losses ("log_lost"): JSON unless set; log_configure() sets it for the process's sink. */
+void log_set_format(struct log_sink *sink, enum log_format format);
 /* Closes and opens again every file (SIGUSR1); a file that cannot be opened keeps its old descriptor and says so.
  * Safe from any thread; the writer does the work. */
 void log_reopen(void);

@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* An address as written, checked for its form only: names are resolved by net/addr. */
 enum address_kind { ADDRESS_IP, ADDRESS_NAME, ADDRESS_ANY, ADDRESS_UNIX };
@@ -178,6 +179,14 @@ struct config_override {
  * either way. */
 struct config *config_load(const char *path, const struct config_override *overrides, size_t override_count,
                            struct diagnostics *d);
+/* The same from memory; `name` is what errors call it. `include` is refused: there is no place to start from. */
+struct config *config_parse(const char *name, struct slice text, const struct config_override *overrides,
+                            size_t override_count, struct diagnostics *d);
 void config_free(struct config *c);
+
+/* The configuration as YAML, defaults filled in; it loads again. */
+void config_print(const struct config *c, FILE *out);
+/* All settings as markdown tables, for doc/configuration.md and `loomgate --print-settings`. */
+void config_print_reference(FILE *out);
 
 #endif

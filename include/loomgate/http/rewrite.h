@@ -48,6 +48,8 @@ size_t h1_head_bound(const struct message *m);
  * returns the end. */
 char *h1_print_request(char *at, const struct message *m, const struct h1_framing *f);
 char *h1_print_response(char *at, const struct message *m, const struct h1_framing *f);
+/* "Name: value\r\n". */
+char *h1_print_field(char *at, struct slice name, struct slice value);
 /* "SIZE\r\n" of a chunk, at most 18 bytes; returns the end. */
 char *h1_print_chunk_size(char *at, uint64_t size);
 

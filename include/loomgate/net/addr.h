@@ -21,10 +21,10 @@ struct addr {
 enum { ADDR_TEXT_MAX = 128 };
 
 /* For connecting or listening. Names are resolved with getaddrinfo (blocking: set-up only), the first answer is taken.
- * ADDRESS_ANY becomes
- * [::] (made dual-stack by the socket). */
+ * ADDRESS_ANY becomes [::] (made dual-stack by the socket). On failure `a` is unknown. */
 LG_MUST_CHECK bool addr_resolve(struct addr *a, const struct address_setting *s, struct error *e);
-/* "1.2.3.4:80", "[::1]:80", "unix:/path", "unknown"; IPv4-mapped IPv6 is printed as IPv4. Returns the length. */
+/* "1.2.3.4:80", "[::1]:80", "unix:/path", "unknown"; IPv4-mapped IPv6 is printed as IPv4; an accepted UNIX client has
+ * no path: "unix:". Ends in NUL; returns the length without it. */
 size_t addr_print(const struct addr *a, char out[ADDR_TEXT_MAX]);
 /* The IP alone, without brackets or port ("unix", "unknown" otherwise). */
 size_t addr_print_ip(const struct addr *a, char out[ADDR_TEXT_MAX]);
@@ -32,8 +32,9 @@ uint16_t addr_port(const struct addr *a); /* 0 without one */
 bool addr_is_unix(const struct addr *a);
 /* As an IPv6 address (IPv4 mapped); false for UNIX sockets and unknown. */
 bool addr_ip6(const struct addr *a, struct in6_addr *out);
-/* UNIX and unknown addresses are in no network. */
+/* UNIX and unknown addresses are in no network, IPv4 ones in no IPv6 network ("::/0"). */
 bool cidr_list_has(const struct cidr_list *list, const struct addr *a);
+/* Family, IP (or path) and port; an IPv4-mapped IPv6 address is the IPv4 one; unknown equals unknown. */
 bool addr_eq(const struct addr *a, const struct addr *b);
 
 #endif

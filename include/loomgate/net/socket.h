@@ -8,7 +8,9 @@
 /* Listening sockets of one address, one a worker: SO_REUSEPORT for TCP (SO_REUSEADDR too, IPV6_V6ONLY off for
  * [::] from "*" and on otherwise, TCP_NODELAY inherited); a UNIX listener is bound once and duplicated (dup) for the
  * others: a stale socket file (nobody accepts) is replaced, a live one is an error. Port 0: the first socket chooses,
- * the others follow. `fds` gets `count` descriptors; on failure none is left open. */
+ * the others follow. An address that anybody listens on already, another process with SO_REUSEPORT too, is an error.
+ * "*" without IPv6 in the kernel is 0.0.0.0. `fds` gets `count` descriptors; on failure none is left open. The file of
+ * a UNIX listener stays when it is closed. */
 LG_MUST_CHECK bool socket_listen(const struct addr *a, bool any_family, unsigned backlog, unsigned count, int *fds,
                                  struct error *e);
 /* Begins to connect. Returns the descriptor (TCP_NODELAY set), and in *done whether it is connected already; -1 with

@@ -12,7 +12,12 @@ struct router;
 struct router *router_new(const struct route_settings *routes, uint32_t count);
 void router_free(struct router *r);
 /* The index of the first route, in the order of the file, of which everything given holds; -1: none. No allocation; the
- * cost does not grow with the number of routes that differ in host or path. */
+ * cost does not grow with the number of routes that differ in host or path, nor with the labels and segments asked for.
+ *   host         without its port, any case; "*.x.org" is one label or more before ".x.org", not "x.org"
+ *   path         as received, without query; path_prefix ends where a segment does: "/v1" has "/v1" and "/v1/x", "/v1/"
+ *                has what is below, "/" has everything ("*" too)
+ *   header, cookie, query   any one of repeated ones; "*": there; names and values of the query are percent-decoded
+ *                ("+" is a plus); fields marked as dropped are not seen */
 int router_find(const struct router *r, const struct message *request, const struct addr *client);
 
 #endif

@@ -1,0 +1,56 @@
+/* pool.h: sessions to servers: the idle ones of one worker, ready for the next exchange, last used first.
+ *
+ *   connect --> (in use) <--pool_take-- idle
+ *                  |                     ^  |
+ *                  +----- on_idle -------+  +--> closed by the server, by idle_timeout, or above max_idle */
+#ifndef LOOMGATE_BACKEND_POOL_H
+#define LOOMGATE_BACKEND_POOL_H
+
+#include "loomgate/backend/server.h"
+#include "loomgate/http/h1_session.h"
+
+/* One connection to a server that speaks HTTP. Owned by its pool while idle, by an attempt while in use; frees itself
+ * when its connection is gone. */
+struct server_session {
+    struct h1_session h1;
+    struct session_timeouts timeouts;
+    struct server *server;
+    struct pools *pools;
+    struct list node; /* among the idle ones */
+    struct task grave;
+    uint32_t max_idle;
+    uint64_t max_requests; /* 0: any number */
+    bool is_private;       /* tells the server of one client (PROXY): never pooled */
+};
+
+struct pool {
+    struct list idle; /* of server_session, the last used first */
+    uint32_t count;
+};
+
+struct pools {
+    struct loop *loop;
+    struct h1_scratch *scratch;
+    struct pool **v; /* by server id; made when first needed */
+    unsigned size;
+    struct slab sessions;
+    size_t idle; /* in all pools */
+};
+
+void pools_init(struct pools *p, struct loop *loop, struct h1_scratch *scratch);
+/* Closes what is idle; nothing may be in use. */
+void pools_fini(struct pools *p);
+/* Closes every idle session. */
+void pools_close_idle(struct pools *p);
+
+/* An idle session to the server, or NULL. `certain`: ask the kernel whether the server has closed it meanwhile (a
+ * system call), for a request that could not be sent again. */
+struct server_session *pool_take(struct pools *p, struct server *server, bool certain);
+/* A session on a connection that has just been made. */
+struct server_session *pool_adopt(struct pools *p, struct server *server, struct conn *c, const struct pool_settings *settings,
+                                  const struct session_timeouts *timeouts);
+/* Opens the stream of one exchange, under these limits of time. */
+struct stream *server_session_open(struct server_session *s, const struct session_timeouts *timeouts,
+                                   const struct stream_events *events, void *owner);
+
+#endif

@@ -1,0 +1,72 @@
+/* loop.h: a thread's event loop: cached clock, deferred calls, graveyard, deadline lists.
+ *
+ * One turn:  wait for events -> read the clock once -> callbacks -> deferred calls -> flushes -> graveyard -> wait */
+#ifndef LOOMGATE_NET_LOOP_H
+#define LOOMGATE_NET_LOOP_H
+
+#include "loomgate/base/buf.h"
+#include "loomgate/base/list.h"
+
+#include <ev.h>
+#include <stdint.h>
+
+/* Something to do later in this turn; embedded in what it is about. A task that is waiting is not queued twice. */
+struct task {
+    struct list node; /* list_init()ed, or zero before task_init */
+    void (*run)(struct task *task);
+};
+
+/* A point in time at which something has taken too long. Deadlines of one duration are kept in one list, which is
+ * ordered by itself, so that setting, moving and cancelling cost O(1) and no system call. */
+struct deadline {
+    struct list node;
+    uint64_t at_us;
+    void (*on_expire)(struct deadline *deadline);
+};
+
+enum { LOOP_READ_SIZE = 128 * 1024 };
+
+struct loop {
+    struct ev_loop *ev;
+    uint64_t now_us;  /* CLOCK_MONOTONIC, read once a turn */
+    uint64_t unix_us; /* the wall clock's time of now_us */
+    uint64_t turn;    /* counts up: events of one turn were all seen by one wait */
+    struct chunk_pool chunks;
+    char *read_buffer; /* LOOP_READ_SIZE bytes, for whoever reads now */
+    struct slab conns; /* of conn.c, which sets it up */
+
+    struct list deferred, flushing, graveyard;
+    struct deadline_list **lists; /* open addressing by duration */
+    unsigned list_count, list_mask;
+    ev_prepare turn_end;
+    ev_check turn_start;
+    uint64_t clock_offset_us, clock_checked_us;
+};
+
+void loop_init(struct loop *loop);
+void loop_fini(struct loop *loop);
+/* Until loop_stop() is called from inside. */
+void loop_run(struct loop *loop);
+void loop_stop(struct loop *loop);
+
+void task_init(struct task *task, void (*run)(struct task *task));
+/* `task` runs at the end of this turn, after all callbacks that called for it have returned. */
+void loop_defer(struct loop *loop, struct task *task);
+/* The same after all deferred ones: for output that is collected over a turn. */
+void loop_flush_later(struct loop *loop, struct task *task);
+/* The same at the very end: for freeing what callbacks of this turn may still hold. */
+void loop_bury(struct loop *loop, struct task *task);
+void task_cancel(struct task *task);
+bool task_is_waiting(const struct task *task);
+
+void deadline_init(struct deadline *d, void (*on_expire)(struct deadline *d));
+/* Expires `duration_us` from now; 0 means never. Replaces what was set before. Durations come from the configuration:
+ * each distinct one costs a list for the loop's life. */
+void deadline_set(struct loop *loop, struct deadline *d, uint64_t duration_us);
+void deadline_cancel(struct deadline *d);
+bool deadline_is_set(const struct deadline *d);
+
+/* Reads the clock now (it is read once a turn by itself). */
+void loop_update_clock(struct loop *loop);
+
+#endif

@@ -1,0 +1,27 @@
+/* client.h: a client connection: PROXY header, protocol; starts exchanges or a tunnel.
+ *
+ *   accepted -> [PROXY header] -> HTTP session: an exchange for each request
+ *                              -> TCP mode: one exchange, one tunnel             gone when both conn and exchanges are */
+#ifndef LOOMGATE_PROXY_CLIENT_H
+#define LOOMGATE_PROXY_CLIENT_H
+
+#include "loomgate/proxy/exchange.h"
+
+struct client {
+    struct exchange_client base;
+    struct h1_session h1;
+    struct conn *conn; /* only while the PROXY header is awaited */
+    struct list node;  /* among the worker's clients */
+    struct task grave;
+    uint32_t exchanges; /* not ended yet */
+    bool open;          /* its connection, or the tunnel that took it, is not closed yet */
+};
+
+/* A connection that was accepted; both gates have been entered. `port` is the listener's. */
+void client_start(struct env *env, struct frontend *frontend, int fd, const struct addr *peer, uint16_t port, bool accept_proxy);
+/* All clients of the worker: idle ones close, busy ones end with their exchange. */
+void clients_shutdown(struct env *env);
+/* All clients of the worker, at once. */
+void clients_abort(struct env *env);
+
+#endif

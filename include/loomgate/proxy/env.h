@@ -1,0 +1,39 @@
+/* env.h: what a worker lends to its clients and exchanges: loop, snapshot, pools, counters, randomness. One thread. */
+#ifndef LOOMGATE_PROXY_ENV_H
+#define LOOMGATE_PROXY_ENV_H
+
+#include "loomgate/backend/pool.h"
+#include "loomgate/snapshot/snapshot.h"
+#include "loomgate/stats/metrics.h"
+
+enum { ENV_DATE_LEN = 29, ENV_ID_LEN = 36 };
+
+struct env {
+    struct loop loop;
+    struct snapshot *snapshot;
+    struct pools pools;
+    struct h1_scratch scratch;
+    struct metrics metrics;
+    struct slab clients, exchanges; /* set up by their owners, client.c and exchange.c */
+    struct list live_clients; /* of struct client */
+    uint32_t client_count, exchange_count;
+    bool draining;           /* no new connection, the running exchanges are the last */
+    struct gate *gate;       /* of all client connections, over all workers */
+    uint64_t random[4];      /* xoshiro256** */
+    uint64_t date_second;
+    char date[ENV_DATE_LEN];
+    void *owner;
+    void (*on_gate_left)(struct env *env);    /* a full gate has room again */
+    void (*on_client_gone)(struct env *env);  /* after each client */
+};
+
+void env_init(struct env *env, struct gate *gate);
+void env_fini(struct env *env);
+
+/* The wall clock as an IMF-fixdate (RFC 9110 section 5.6.7); made once a second. */
+struct slice env_date(struct env *env);
+/* A UUID of version 7 (RFC 9562 section 5.7): milliseconds, then random bits. */
+void env_make_id(struct env *env, char out[ENV_ID_LEN]);
+uint64_t env_random(struct env *env);
+
+#endif

@@ -1,0 +1,83 @@
+/* exchange.h: one request and its response (or one tunnel): the state machine between two streams.
+ *
+ *   HEAD -> ROUTE -> PICK -> CONNECT -> FORWARD -> DONE
+ *             |       ^ |       | |        | \----> TUNNEL -> DONE     (101, or TCP mode straight from CONNECT)
+ *             |       | +--+    | +--------|------------^
+ *             |       |    v    v          v
+ *             |       +--- FAIL <----------+       again on a fresh connection, where that is safe;
+ *             +--> ANSWER <-+-> DONE                else an answer of our own, or the response is cut
+ *
+ * `front` is the client's stream, `back` the server's. The exchange ends when both are closed: then the record is written. */
+#ifndef LOOMGATE_PROXY_EXCHANGE_H
+#define LOOMGATE_PROXY_EXCHANGE_H
+
+#include "loomgate/proxy/access_record.h"
+#include "loomgate/proxy/attempt.h"
+#include "loomgate/proxy/replay.h"
+#include "loomgate/proxy/tunnel.h"
+
+enum exchange_state {
+    EXCHANGE_HEAD,
+    EXCHANGE_ROUTE,
+    EXCHANGE_PICK,
+    EXCHANGE_CONNECT,
+    EXCHANGE_FORWARD,
+    EXCHANGE_TUNNEL,
+    EXCHANGE_FAIL,
+    EXCHANGE_ANSWER,
+    EXCHANGE_DONE
+};
+
+/* What an exchange needs of its client; embedded in it, outlives the exchange. */
+struct exchange_client {
+    struct env *env;
+    struct frontend *frontend;
+    struct session *session; /* NULL in TCP mode and once closed */
+    struct addr addr;        /* the client's, as a PROXY header told it where one is accepted */
+    uint16_t port;           /* the port it came to */
+    int fd;                  /* valid while a stream of it is open */
+    bool has_local;          /* `local` was told by a PROXY header */
+    struct addr local;
+    void (*on_exchange_end)(struct exchange_client *client);
+};
+
+enum { EXCHANGE_SIZE = 4096, REQUEST_ID_MAX = 128 };
+
+struct exchange {
+    struct exchange_client *client;
+    struct env *env;
+    const struct route *route; /* NULL until routed */
+    struct stream *front, *back;
+    struct conn *tcp_front; /* TCP mode, until the tunnel takes it */
+    uint8_t state;
+    uint8_t cause;          /* enum failure */
+    bool has_body;          /* the request has one */
+    bool request_ended, response_started, response_ended;
+    bool front_paused, back_paused;
+    bool resent, fresh, reused, untouched, rewritten, fd_local;
+    uint16_t status;
+    struct arena arena;
+    struct message request;
+    struct attempt attempt;
+    struct replay replay;
+    struct tunnel tunnel;
+    struct deadline deadline; /* timeouts.request */
+    struct tried tried;
+    const struct balance_member *picked; /* the last server tried */
+    struct addr local;
+    struct slice id;
+    uint64_t start_us, unix_us, first_byte_us, connect_us; /* UINT64_MAX: not yet */
+    uint64_t body_in, bytes_in, bytes_out;
+    struct access_try tries[ACCESS_TRIES_MAX];
+    unsigned try_count;
+    struct task grave;
+    char id_room[REQUEST_ID_MAX];
+    _Alignas(16) char arena_room[];
+};
+
+/* A request begins on a client's stream: gives the stream its events. */
+void exchange_start(struct exchange_client *client, struct stream *front);
+/* TCP mode: the client's connection, to be tunnelled to the frontend's default backend. */
+void exchange_start_tcp(struct exchange_client *client, struct conn *front);
+
+#endif

@@ -1,0 +1,31 @@
+/* acceptor.h: the live listening socket of one bind point in one worker.
+ *
+ *   ACCEPTING --gate full--> PAUSED (until a connection leaves) --> ACCEPTING
+ *             --no descriptors--> PAUSED (ACCEPT_RETRY_US) --> ACCEPTING                 acceptor_close: empties the queue first */
+#ifndef LOOMGATE_RUNTIME_ACCEPTOR_H
+#define LOOMGATE_RUNTIME_ACCEPTOR_H
+
+#include "loomgate/proxy/env.h"
+
+enum { ACCEPT_RETRY_US = 100000 };
+
+struct acceptor {
+    struct env *env;
+    struct frontend *frontend;
+    ev_io io;
+    struct deadline retry; /* after a lack of descriptors */
+    uint16_t port;
+    bool accept_proxy;
+    bool paused;
+    bool starved;   /* descriptors are lacking: told once */
+    unsigned burst; /* connections taken at once; follows the load */
+};
+
+/* Starts; takes the descriptor over. */
+void acceptor_init(struct acceptor *a, struct env *env, struct frontend *frontend, int fd, uint16_t port, bool accept_proxy);
+/* Goes on after a pause, if there was one. */
+void acceptor_resume(struct acceptor *a);
+/* Takes what waits in the queue (closing would reset it), then closes. */
+void acceptor_close(struct acceptor *a);
+
+#endif

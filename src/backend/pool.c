@@ -1,0 +1,120 @@
+/* pool.c: sessions to servers: the idle ones of one worker. */
+#include "loomgate/backend/pool.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+
+/* What a server may send as a head; not in the configuration, like the limits of other proxies' buffers. */
+static const struct h1_limits response_limits = {.head_bytes = 65536, .field_count = 512, .uri_bytes = 0};
+
+static const struct session_events pool_session_events;
+
+void pools_init(struct pools *p, struct loop *loop, struct h1_scratch *scratch) {
+    *p = (struct pools){.loop = loop, .scratch = scratch};
+    slab_init(&p->sessions, sizeof(struct server_session), 32);
+}
+
+void pools_close_idle(struct pools *p) {
+    for (unsigned i = 0; i < p->size; i++) {
+        if (!p->v[i]) continue;
+        LIST_FOR(node, &p->v[i]->idle) {
+            struct server_session *s = LIST_ENTRY(node, struct server_session, node);
+            s->h1.session.ops->shutdown(&s->h1.session);
+        }
+    }
+}
+
+void pools_fini(struct pools *p) {
+    pools_close_idle(p);
+    for (unsigned i = 0; i < p->size; i++) free(p->v[i]);
+    free(p->v);
+    slab_fini(&p->sessions);
+}
+
+static struct pool *pool_of(struct pools *p, const struct server *server) {
+    if (server->id >= p->size) {
+        unsigned size = server->id + 16;
+        p->v = xrealloc(p->v, size * sizeof *p->v);
+        memset(p->v + p->size, 0, (size - p->size) * sizeof *p->v);
+        p->size = size;
+    }
+    if (!p->v[server->id]) {
+        p->v[server->id] = xcalloc(1, sizeof **p->v);
+        list_init(&p->v[server->id]->idle);
+    }
+    return p->v[server->id];
+}
+
+static void leave_pool(struct server_session *s) {
+    if (list_is_empty(&s->node)) return;
+    list_remove(&s->node);
+    pool_of(s->pools, s->server)->count--;
+    s->pools->idle--;
+}
+
+/* Anything to read on an idle connection, bytes or an end, means that it is of no use. */
+static bool has_gone(const struct server_session *s) {
+    char byte;
+    return recv(s->h1.conn->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0;
+}
+
+struct server_session *pool_take(struct pools *p, struct server *server, bool certain) {
+    struct pool *pool = pool_of(p, server);
+    struct list *node;
+    while ((node = list_first(&pool->idle))) {
+        struct server_session *s = LIST_ENTRY(node, struct server_session, node);
+        leave_pool(s);
+        if (!certain || !has_gone(s)) return s;
+        s->h1.session.ops->shutdown(&s->h1.session);
+    }
+    return NULL;
+}
+
+struct server_session *pool_adopt(struct pools *p, struct server *server, struct conn *c, const struct pool_settings *settings,
+                                  const struct session_timeouts *timeouts) {
+    struct server_session *s = slab_get(&p->sessions);
+    s->timeouts = *timeouts;
+    s->server = server;
+    s->pools = p;
+    s->max_idle = settings->max_idle;
+    s->max_requests = settings->max_requests;
+    s->is_private = false;
+    list_init(&s->node);
+    h1_session_init_server(&s->h1, c, p->scratch, &response_limits, &s->timeouts, &pool_session_events, s);
+    return s;
+}
+
+struct stream *server_session_open(struct server_session *s, const struct session_timeouts *timeouts,
+                                   const struct stream_events *events, void *owner) {
+    s->timeouts = *timeouts;
+    return s->h1.session.ops->open_stream(&s->h1.session, events, owner);
+}
+
+/* --- events ------------------------------------------------------------------------------------------------------------ */
+
+static void on_idle(struct session *session) {
+    struct server_session *s = session->owner;
+    struct pool *pool = pool_of(s->pools, s->server);
+    bool worn = s->max_requests && session->served >= s->max_requests;
+    if (worn || s->is_private || pool->count >= s->max_idle || !server_may_take(s->server)) {
+        session->ops->shutdown(session);
+        return;
+    }
+    list_push_front(&pool->idle, &s->node);
+    pool->count++;
+    s->pools->idle++;
+}
+
+static void on_grave(struct task *task) {
+    struct server_session *s = LG_CONTAINER_OF(task, struct server_session, grave);
+    slab_put(&s->pools->sessions, s);
+}
+
+static void on_close(struct session *session) {
+    struct server_session *s = session->owner;
+    leave_pool(s);
+    task_init(&s->grave, on_grave);
+    loop_bury(s->pools->loop, &s->grave);
+}
+
+static const struct session_events pool_session_events = {.on_idle = on_idle, .on_close = on_close};

@@ -1,0 +1,69 @@
+/* registry.c: identity to living server, across configurations. */
+#include "loomgate/backend/registry.h"
+
+#include "loomgate/base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A server with its identity as the map's key; names hold no '/'. */
+struct registered {
+    struct server server;
+    struct slice key;
+    char text[];
+};
+
+void registry_init(struct registry *r) {
+    *r = (struct registry){0};
+    map_init(&r->servers);
+}
+
+void registry_fini(struct registry *r) {
+    LG_ASSERT(r->servers.count == 0);
+    map_fini(&r->servers);
+}
+
+/* "backend/name/address", with the two names as strings of their own behind it. */
+static struct registered *registered_new(const char *backend, const struct server_settings *s) {
+    size_t backend_len = strlen(backend), name_len = strlen(s->name), address_len = strlen(s->address.text);
+    size_t key_len = backend_len + name_len + address_len + 2;
+    size_t size = sizeof(struct registered) + key_len + 1 + backend_len + 1 + name_len + 1;
+    struct registered *made = aligned_alloc(LG_CACHE_LINE, (size + LG_CACHE_LINE - 1) & ~(size_t)(LG_CACHE_LINE - 1));
+    LG_ASSERT(made != NULL);
+    memset(made, 0, sizeof *made);
+    snprintf(made->text, key_len + 1, "%s/%s/%s", backend, s->name, s->address.text);
+    made->key = slice_from(made->text, key_len);
+    char *names = made->text + key_len + 1;
+    made->server.backend = memcpy(names, backend, backend_len + 1);
+    made->server.name = memcpy(names + backend_len + 1, s->name, name_len + 1);
+    return made;
+}
+
+struct server *registry_acquire(struct registry *r, const char *backend, const struct server_settings *settings,
+                                struct error *e) {
+    struct registered *made = registered_new(backend, settings);
+    struct registered *known = map_find(&r->servers, made->key);
+    if (known) {
+        free(made);
+        known->server.refs++;
+        return &known->server;
+    }
+    if (!addr_resolve(&made->server.addr, &settings->address, e)) {
+        free(made);
+        return NULL;
+    }
+    made->server.refs = 1;
+    made->server.id = r->id_limit++;
+    atomic_init(&made->server.shared.admin, settings->maint ? SERVER_MAINT : SERVER_READY);
+    map_put(&r->servers, made->key, made);
+    return &made->server;
+}
+
+void registry_release(struct registry *r, struct server *server) {
+    LG_ASSERT(server->refs > 0);
+    if (--server->refs) return;
+    struct registered *gone = LG_CONTAINER_OF(server, struct registered, server);
+    map_remove(&r->servers, gone->key);
+    free(gone);
+}

@@ -1,0 +1,20 @@
+/* checks_internal.h: what texts of the configuration must look like. Each is a setting_check. */
+#ifndef LOOMGATE_CONFIG_CHECKS_INTERNAL_H
+#define LOOMGATE_CONFIG_CHECKS_INTERNAL_H
+
+#include "loomgate/config/schema.h"
+
+setting_check check_token;           /* a field's name, a cookie's name */
+setting_check check_method;          /* GET, not get */
+setting_check check_response_header; /* a field's name that a fixed answer may have */
+setting_check check_field_value;     /* no control characters */
+setting_check check_host;            /* example.com, *.example.com, 127.0.0.1, [::1] */
+setting_check check_path;            /* /a/b */
+setting_check check_template;        /* https://%{host}%{uri} */
+setting_check check_absolute_path;   /* of the file system */
+setting_check check_file_mode;       /* 0600 */
+setting_check check_status_list;     /* 200-299,404 */
+setting_check check_hash_key;        /* source, header:X-Tenant */
+setting_check check_load_bound;      /* 1.25 */
+
+#endif

@@ -1,0 +1,101 @@
+/* crosscheck.c: what must hold between several keys of a listener, a server, a backend and their parts. */
+#include "crosscheck_internal.h"
+#include "schema_internal.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#define FAIL(l, place, hint, ...) diagnostics_add((l)->d, SEVERITY_ERROR, place, hint, __VA_ARGS__)
+#define WARN(l, place, hint, ...) diagnostics_add((l)->d, SEVERITY_WARNING, place, hint, __VA_ARGS__)
+
+void crosscheck_start(struct loader *l) {
+    map_fini(&l->names);
+    map_init(&l->names);
+    l->number = 0;
+}
+
+/* Notes a key in a map; tells when it is there already. */
+static bool note_once(struct loader *l, struct map *known, struct slice key, const struct node *node,
+                      const char *what) {
+    const struct node *first = map_put(known, key, (void *)(uintptr_t)node);
+    if (!first) return true;
+    return FAIL(l, node->place, NULL, "%s '%.*s' is given twice, first at %s:%u:%u", what, shown_len(key), key.p,
+                first->place.source->name, first->place.line, first->place.column);
+}
+
+/* --- listeners ------------------------------------------------------------------------------------------------------
+ */
+
+/* An address written one way, so that equal ones are equal texts. */
+static struct slice canonical_address(struct arena *a, const struct address_setting *address) {
+    char ip[INET6_ADDRSTRLEN] = "*", text[400];
+    struct in6_addr bytes;
+    const char *host = address->host ? address->host : ip;
+    if (address->kind == ADDRESS_IP && inet_pton(AF_INET6, host, &bytes) == 1)
+        host = inet_ntop(AF_INET6, &bytes, ip, sizeof ip);
+    int n = snprintf(text, sizeof text, "%s %u", host, address->port);
+    if (address->kind == ADDRESS_NAME)
+        for (char *p = text; *p; p++) *p = ascii_lower(*p);
+    return slice_from(arena_strndup(a, text, (size_t)n), (size_t)n);
+}
+
+bool finish_listener(struct loader *l, const struct settings_table *table, const struct node *map, void *base) {
+    const struct address_setting *address = &((struct listener_settings *)base)->address;
+    bool is_any_port = address->kind != ADDRESS_UNIX && address->port == 0;
+    (void)table;
+    if (!address->text || is_any_port) return true;
+    struct slice key = canonical_address(l->arena, address);
+    const struct node *first = map_put(&l->listeners, key, (void *)(uintptr_t)map);
+    if (!first) return true;
+    return FAIL(l, map->place, NULL, "the address %.200s is listened on twice, first at %s:%u:%u", address->text,
+                first->place.source->name, first->place.line, first->place.column);
+}
+
+bool finish_limits(struct loader *l, const struct settings_table *table, const struct node *map, void *base) {
+    const struct limit_settings *limits = base;
+    (void)table;
+    if (limits->uri_size > limits->header_size)
+        WARN(l, map->place, NULL, "'uri_size' (%" PRIu32 ") is larger than 'header_size' (%" PRIu32 "), which ends it",
+             limits->uri_size, limits->header_size);
+    return true;
+}
+
+/* --- servers and backends -------------------------------------------------------------------------------------------
+ */
+
+bool finish_server(struct loader *l, const struct settings_table *table, const struct node *map, void *base) {
+    struct server_settings *s = base;
+    (void)table;
+    if (!s->name) s->name = s->address.text;
+    return !s->name || note_once(l, &l->names, slice_of(s->name), map, "the server");
+}
+
+static uint64_t duration_in(const struct node *map, const char *key, uint64_t fallback) {
+    const struct node *n = node_find(map, key);
+    struct complaint c;
+    uint64_t us;
+    return n && n->kind == NODE_SCALAR && duration_parse(n->text, &us, &c) ? us : fallback;
+}
+
+bool finish_health(struct loader *l, const struct settings_table *table, const struct node *map, void *base) {
+    const struct node *http = node_find(map, "http"), *tcp = node_find(map, "tcp");
+    (void)table, (void)base;
+    if (duration_in(map, "timeout", 1000000) > duration_in(map, "interval", 2000000))
+        WARN(l, map->place, NULL, "a check may take longer ('timeout') than the time to the next ('interval')");
+    if (http && tcp) return FAIL(l, tcp->place, NULL, "'http' and 'tcp' exclude each other");
+    if (!http && !tcp) return FAIL(l, map->place, "write health: {http: {path: /}}", "health needs 'http' or 'tcp'");
+    return true;
+}
+
+bool finish_backend(struct loader *l, const struct settings_table *table, const struct node *map, void *base) {
+    const struct backend_settings *b = base;
+    const struct node *servers = node_find(map, "servers");
+    (void)table;
+    if (!servers || servers->kind != NODE_LIST || servers->count != b->server_count) return true;
+    for (uint32_t i = 0; i < b->server_count; i++)
+        if (b->servers[i].weight > 0 && !b->servers[i].maint) return true;
+    return b->server_count == 0 ||
+           FAIL(l, servers->place, "give one a weight above 0 and no maint",
+                "no server of this backend can ever be picked: all are in maintenance or have weight 0");
+}

@@ -1,0 +1,234 @@
+/* schema_print.c: structs back to YAML by the settings tables, so that it loads again. */
+#include "schema_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* --- texts -------------------------------------------------------------------------------------------------------- */
+
+static bool is_plain_safe(struct slice s) {
+    static const char *const words[] = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"};
+    if (s.n == 0) return false;
+    for (size_t i = 0; i < s.n; i++) {
+        char low = ascii_lower(s.p[i]);
+        bool ok = (low >= 'a' && low <= 'z') || (low >= '0' && low <= '9') || (i > 0 && low && strchr("_./-", low));
+        if (!ok) return false;
+    }
+    for (size_t i = 0; i < LG_COUNT(words); i++)
+        if (slice_eq_nocase(s, slice_of(words[i]))) return false;
+    return true;
+}
+
+/* The code point at `p` and its bytes; the text is UTF-8, as the loader takes nothing else. */
+static uint32_t decode(const unsigned char *p, size_t left, size_t *len) {
+    size_t n = *p >= 0xf0 ? 4 : *p >= 0xe0 ? 3 : *p >= 0xc0 ? 2 : 1;
+    uint32_t code = n == 1 ? *p : *p & (0x7fU >> n);
+    if (n > left) n = left;
+    for (size_t i = 1; i < n; i++) code = code << 6 | (p[i] & 0x3fU);
+    *len = n;
+    return code;
+}
+
+/* What YAML does not take as it is inside double quotes, or would fold. */
+static bool must_escape(uint32_t code) {
+    bool is_control = code < 0x20 || (code >= 0x7f && code < 0xa0);
+    return is_control || code == 0x2028 || code == 0x2029 || code == 0xfeff || code == 0xfffe || code == 0xffff;
+}
+
+void yaml_print_text(FILE *out, struct slice text) {
+    if (is_plain_safe(text)) {
+        fwrite(text.p, 1, text.n, out);
+        return;
+    }
+    size_t len;
+    fputc('"', out);
+    for (size_t i = 0; i < text.n; i += len) {
+        uint32_t code = decode((const unsigned char *)text.p + i, text.n - i, &len);
+        if (code == '"' || code == '\\')
+            fprintf(out, "\\%c", (char)code);
+        else if (code == '$')
+            fputs("$$", out);
+        else if (code == '\n')
+            fputs("\\n", out);
+        else if (must_escape(code))
+            fprintf(out, "\\u%04x", code);
+        else
+            fwrite(text.p + i, 1, len, out);
+    }
+    fputc('"', out);
+}
+
+/* --- what is set ------------------------------------------------------------------------------------------------ */
+
+static const void *at(const struct setting *row, const void *base) {
+    return (const char *)base + row->offset;
+}
+
+static uint64_t load_number(const struct setting *row, const void *base) {
+    uint8_t one;
+    uint16_t two;
+    uint32_t four;
+    uint64_t eight;
+    switch (row->width) {
+    case 1:
+        return memcpy(&one, at(row, base), 1), one;
+    case 2:
+        return memcpy(&two, at(row, base), 2), two;
+    case 4:
+        return memcpy(&four, at(row, base), 4), four;
+    default:
+        return memcpy(&eight, at(row, base), 8), eight;
+    }
+}
+
+static const char *load_text(const struct setting *row, const void *base) {
+    const char *text;
+    memcpy(&text, at(row, base), sizeof text);
+    return text;
+}
+
+static uint32_t load_count(const struct setting *row, const void *base) {
+    uint32_t count;
+    memcpy(&count, (const char *)base + row->also, sizeof count);
+    return count;
+}
+
+static bool is_switched_off(const struct setting *row, const void *base) {
+    bool is_on = true;
+    if (row->flags & OFF_TOO) memcpy(&is_on, (const char *)base + row->also, sizeof is_on);
+    return !is_on;
+}
+
+static bool is_set(const struct printer *p, const struct setting *row, const void *base);
+
+static bool has_any_set(const struct printer *p, const struct settings_table *table, const void *base) {
+    for (size_t i = 0; i < table->count; i++)
+        if (is_set(p, &table->rows[i], base)) return true;
+    return false;
+}
+
+/* Whether there is something to print for a row. */
+static bool is_set(const struct printer *p, const struct setting *row, const void *base) {
+    if (row->width == 0 || row->flags & (p->skip_flags | LATER)) return false;
+    if (row->is_set) return row->is_set(base);
+    switch (row->type) {
+    case SETTING_NAME:
+    case SETTING_TEXT:
+        return load_text(row, base) != NULL;
+    case SETTING_BYTES:
+        return ((const struct slice *)at(row, base))->n > 0;
+    case SETTING_PAIRS:
+        return ((const struct name_values *)at(row, base))->count > 0;
+    case SETTING_LIST:
+        return load_count(row, base) > 0;
+    case SETTING_DURATION:
+        return load_number(row, base) != SETTING_UNSET;
+    case SETTING_MAP:
+        return is_switched_off(row, base) || has_any_set(p, row->table, at(row, base));
+    default:
+        return true;
+    }
+}
+
+/* --- printing --------------------------------------------------------------------------------------------------- */
+
+void printer_key(struct printer *p, const char *key) {
+    unsigned spaces = p->is_item ? p->indent - 2 : p->indent;
+    fprintf(p->out, "%*s%s", (int)spaces, "", p->is_item ? "- " : "");
+    p->is_item = false;
+    yaml_print_text(p->out, slice_of(key));
+    fputc(':', p->out);
+}
+
+static void print_word(FILE *out, const struct setting *row, uint64_t number) {
+    const struct setting_word *w = row->words;
+    while (w->word && w->value != number) w++;
+    fputs(w->word ? w->word : "?", out);
+}
+
+/* A value that fits on the line. */
+static void print_scalar(struct printer *p, const struct setting *row, const void *base) {
+    char text[VALUE_TEXT_MAX];
+    if (row->type == SETTING_TEXT || row->type == SETTING_NAME) {
+        yaml_print_text(p->out, slice_of(load_text(row, base)));
+    } else if (row->type == SETTING_BYTES) {
+        yaml_print_text(p->out, *(const struct slice *)at(row, base));
+    } else if (row->type == SETTING_ADDRESS) {
+        yaml_print_text(p->out, slice_of(((const struct address_setting *)at(row, base))->text));
+    } else if (row->type == SETTING_CIDR) {
+        cidr_print(at(row, base), text);
+        yaml_print_text(p->out, slice_of(text));
+    } else if (row->type == SETTING_BACKEND) {
+        yaml_print_text(p->out, slice_of(p->backends[load_number(row, base)].name));
+    } else if (row->type == SETTING_CUSTOM) {
+        row->print(p->out, row, base);
+    } else if (row->type == SETTING_BOOL) {
+        fputs(load_number(row, base) ? "true" : "false", p->out);
+    } else if (row->type == SETTING_ENUM) {
+        print_word(p->out, row, load_number(row, base));
+    } else {
+        number_print(row, load_number(row, base), text);
+        fputs(text, p->out);
+    }
+}
+
+static void print_pairs(struct printer *p, const struct name_values *pairs) {
+    fputc('\n', p->out);
+    p->indent += 2;
+    for (uint32_t i = 0; i < pairs->count; i++) {
+        printer_key(p, pairs->v[i].name);
+        fputc(' ', p->out);
+        yaml_print_text(p->out, slice_of(pairs->v[i].value));
+        fputc('\n', p->out);
+    }
+    p->indent -= 2;
+}
+
+static void print_list(struct printer *p, const struct setting *row, const void *base) {
+    const char *items = load_text(row, base);
+    uint32_t count = load_count(row, base);
+    fputc('\n', p->out);
+    for (uint32_t i = 0; i < count; i++) {
+        const void *item = items + i * row->item_size;
+        if (row->item->type == SETTING_MAP) {
+            p->indent += 4;
+            p->is_item = true;
+            schema_print(p, row->item->table, item);
+            p->indent -= 4;
+            continue;
+        }
+        fprintf(p->out, "%*s- ", (int)p->indent + 2, "");
+        print_scalar(p, row->item, item);
+        fputc('\n', p->out);
+    }
+}
+
+static void print_map(struct printer *p, const struct setting *row, const void *base) {
+    if (is_switched_off(row, base)) {
+        fputs(" off\n", p->out);
+        return;
+    }
+    fputc('\n', p->out);
+    p->indent += 2;
+    schema_print(p, row->table, at(row, base));
+    p->indent -= 2;
+}
+
+void schema_print(struct printer *p, const struct settings_table *table, const void *base) {
+    for (size_t i = 0; i < table->count; i++) {
+        const struct setting *row = &table->rows[i];
+        if (!is_set(p, row, base)) continue;
+        printer_key(p, row->key);
+        if (row->type == SETTING_PAIRS) {
+            print_pairs(p, at(row, base));
+        } else if (row->type == SETTING_LIST) {
+            print_list(p, row, base);
+        } else if (row->type == SETTING_MAP) {
+            print_map(p, row, base);
+        } else {
+            fputc(' ', p->out);
+            print_scalar(p, row, base);
+            fputc('\n', p->out);
+        }
+    }
+}

@@ -1,0 +1,354 @@
+/* tables_global.c: the root of the language, `global` and `defaults`. */
+#include "checks_internal.h"
+#include "schema_internal.h"
+#include "tables_internal.h"
+
+#include <stdio.h>
+
+/* --- logs --------------------------------------------------------------------------------------------------------- */
+
+static const struct setting_word words_level[] = {
+    {"debug", LEVEL_DEBUG}, {"info", LEVEL_INFO}, {"warn", LEVEL_WARN}, {"error", LEVEL_ERROR}, {NULL, 0},
+};
+static const struct setting_word words_format[] = {{"json", FORMAT_JSON}, {"text", FORMAT_TEXT}, {NULL, 0}};
+static const char *const target_words[] = {
+    [LOG_TO_STDERR] = "stderr", [LOG_TO_STDOUT] = "stdout", [LOG_TO_FILE] = "file:", [LOG_TO_SYSLOG] = "syslog"};
+
+bool parse_log_target(struct loader *l, const struct setting *row, const struct node *value, void *base) {
+    static const char hint[] = "allowed: stderr, stdout, file:PATH, syslog";
+    struct log_settings *log = base;
+    if (value->kind != NODE_SCALAR || node_is_null(value))
+        return diagnostics_add(l->d, SEVERITY_ERROR, value->place, hint, "'%s' takes a text, not %s", row->key,
+                               node_is_null(value) ? "nothing" : node_kind_name(value));
+    struct slice file = slice_of(target_words[LOG_TO_FILE]);
+    bool is_file =
+        slice_has_prefix(value->text, file) && value->text.n > file.n && strlen(value->text.p) == value->text.n;
+    for (size_t i = 0; i < LG_COUNT(target_words); i++) {
+        if (i == LOG_TO_FILE ? !is_file : !slice_is(value->text, target_words[i])) continue;
+        log->target = (enum log_target)i;
+        log->path = is_file ? arena_strndup(l->arena, value->text.p + file.n, value->text.n - file.n) : NULL;
+        return true;
+    }
+    return diagnostics_add(l->d, SEVERITY_ERROR, value->place, hint, "'%s': '%.*s' is not known here", row->key,
+                           shown_len(value->text), value->text.p);
+}
+
+void print_log_target(FILE *out, const struct setting *row, const void *base) {
+    const struct log_settings *log = base;
+    char text[4200];
+    (void)row;
+    snprintf(text, sizeof text, "%s%s", target_words[log->target], log->path ? log->path : "");
+    yaml_print_text(out, slice_of(text));
+}
+
+#define LOG_TO_VALUE "`stderr`, `stdout`, `file:PATH`, `syslog`"
+
+static const struct setting rows_log[] = {
+    {.key = "level",
+     .type = SETTING_ENUM,
+     SETTING_AT(struct log_settings, level),
+     .fallback = "info",
+     .words = words_level,
+     .help = "what is less important is left out"},
+    {.key = "to",
+     .type = SETTING_CUSTOM,
+     SETTING_AT(struct log_settings, target),
+     .fallback = "stderr",
+     .parse = parse_log_target,
+     .print = print_log_target,
+     .value = LOG_TO_VALUE,
+     .help = "where it goes; SIGUSR1 opens files anew"},
+    {.key = "format",
+     .type = SETTING_ENUM,
+     SETTING_AT(struct log_settings, format),
+     .fallback = "json",
+     .words = words_format,
+     .help = "one object or one line of text a record"},
+    {.key = "queue",
+     .type = SETTING_INTEGER,
+     SETTING_AT(struct log_settings, queue),
+     .fallback = "8192",
+     .min = 64,
+     .max = 1048576,
+     .reload = RELOAD_RESTART,
+     .help = "records that may wait in each thread; over: lost, and counted"},
+};
+const struct settings_table table_log = {.path = "global.log", .what = "global.log", TABLE_ROWS(rows_log)};
+
+static const struct setting rows_access_log[] = {
+    {.key = "to",
+     .type = SETTING_CUSTOM,
+     SETTING_AT(struct log_settings, target),
+     .fallback = "stdout",
+     .parse = parse_log_target,
+     .print = print_log_target,
+     .value = LOG_TO_VALUE,
+     .help = "where it goes; SIGUSR1 opens files anew"},
+    {.key = "format",
+     .type = SETTING_ENUM,
+     SETTING_AT(struct log_settings, format),
+     .fallback = "json",
+     .words = words_format,
+     .help = "one object or one line of text a record"},
+};
+const struct settings_table table_access_log = {
+    .path = "frontends.NAME.access_log", .what = "an access log", TABLE_ROWS(rows_access_log)};
+
+/* --- global ------------------------------------------------------------------------------------------------------- */
+
+static const struct setting_word words_workers[] = {{"auto", 0}, {NULL, 0}};
+static const struct setting_word words_control_level[] = {{"user", 0}, {"operator", 1}, {"admin", 2}, {NULL, 0}};
+
+static const struct setting rows_control[] = {
+    {.key = "socket", .type = SETTING_TEXT, .flags = REQUIRED, .help = "path of the UNIX socket"},
+    {.key = "mode",
+     .type = SETTING_TEXT,
+     .check = check_file_mode,
+     .fallback = "0600",
+     .value = "octal mode",
+     .help = "who may connect"},
+    {.key = "owner", .type = SETTING_TEXT, .help = "the socket's owner"},
+    {.key = "group", .type = SETTING_TEXT, .help = "the socket's group"},
+    {.key = "level",
+     .type = SETTING_ENUM,
+     .words = words_control_level,
+     .fallback = "user",
+     .help = "which commands it takes"},
+};
+static const struct settings_table table_control = {
+    .path = "global.control", .what = "a control socket", TABLE_ROWS(rows_control)};
+static const struct setting item_control = {.key = "control", .type = SETTING_MAP, .table = &table_control};
+
+static const struct setting rows_shutdown[] = {
+    {.key = "grace",
+     .type = SETTING_DURATION,
+     SETTING_AT(struct global_settings, shutdown_grace_us),
+     .fallback = "30s",
+     .help = "how long SIGTERM waits for exchanges in flight"},
+};
+static const struct settings_table table_shutdown = {
+    .path = "global.shutdown", .what = "global.shutdown", TABLE_ROWS(rows_shutdown)};
+
+static const struct setting rows_reload[] = {
+    {.key = "watch",
+     .type = SETTING_BOOL,
+     .flags = LATER_UNLESS_ZERO,
+     .fallback = "false",
+     .help = "reload by itself when the file changes"},
+};
+static const struct settings_table table_reload = {
+    .path = "global.reload", .what = "global.reload", TABLE_ROWS(rows_reload)};
+
+/* The windows are validated; only those that are kept anyway may be asked for. */
+static bool parse_windows(struct loader *l, const struct setting *row, const struct node *value, void *base) {
+    static const uint64_t kept[] = {1000000, 10000000, 60000000, 300000000};
+    static const struct setting item = {.key = "windows", .type = SETTING_DURATION, .min = 1000000};
+    size_t count = 0, same = 0;
+    bool ok = true;
+    if (value->kind != NODE_LIST)
+        return diagnostics_add(l->d, SEVERITY_ERROR, value->place, NULL, "'%s' takes a list, not %s", row->key,
+                               node_kind_name(value));
+    for (const struct node_entry *e = value->first; e; e = e->next, count++) {
+        uint64_t us = 0;
+        struct complaint c;
+        ok = setting_read(l, &item, NULL, e->value, base) && ok;
+        same += ok && duration_parse(e->value->text, &us, &c) && count < LG_COUNT(kept) && us == kept[count];
+    }
+    if (!ok || (count == LG_COUNT(kept) && same == count)) return ok;
+    return diagnostics_add(l->d, SEVERITY_ERROR, value->place, "for now only [1s, 10s, 1m, 5m] are",
+                           "other '%s' are not supported yet", row->key);
+}
+
+static const struct setting rows_telemetry[] = {
+    {.key = "windows",
+     .type = SETTING_CUSTOM,
+     .parse = parse_windows,
+     .fallback = "[1s, 10s, 1m, 5m]",
+     .value = "list of duration",
+     .help = "the rolling windows that are kept. **Not supported yet**, but for the default"},
+};
+static const struct settings_table table_telemetry = {
+    .path = "global.telemetry", .what = "global.telemetry", TABLE_ROWS(rows_telemetry)};
+
+static const struct setting rows_global[] = {
+    {.key = "workers",
+     .type = SETTING_INTEGER,
+     SETTING_AT(struct global_settings, workers),
+     .words = words_workers,
+     .fallback = "auto",
+     .min = 1,
+     .max = 1024,
+     .reload = RELOAD_RESTART,
+     .help = "event-loop threads; auto: one for each CPU that the process may use"},
+    {.key = "max_connections",
+     .type = SETTING_INTEGER,
+     SETTING_AT(struct global_settings, max_connections),
+     .min = 1,
+     .max = 10000000,
+     .fallback = "10000",
+     .help = "clients' connections, all workers together; at the limit accepting pauses, nothing is dropped"},
+    {.key = "user",
+     .type = SETTING_TEXT,
+     SETTING_AT(struct global_settings, user),
+     .reload = RELOAD_RESTART,
+     .help = "dropped to after binding and opening logs"},
+    {.key = "group",
+     .type = SETTING_TEXT,
+     SETTING_AT(struct global_settings, group),
+     .reload = RELOAD_RESTART,
+     .help = "the same for the group"},
+    {.key = "chroot",
+     .type = SETTING_TEXT,
+     SETTING_AT(struct global_settings, chroot),
+     .check = check_absolute_path,
+     .reload = RELOAD_RESTART,
+     .value = "path",
+     .help = "the process's root directory after binding and opening logs"},
+    {.key = "control", .type = SETTING_LIST, .item = &item_control, .flags = LATER, .help = "control sockets"},
+    {.key = "log",
+     .type = SETTING_MAP,
+     SETTING_AT(struct global_settings, log),
+     .table = &table_log,
+     .help = "the process's own log"},
+    {.key = "shutdown",
+     .type = SETTING_MAP,
+     .width = sizeof(struct global_settings),
+     .table = &table_shutdown,
+     .help = "how the process ends"},
+    {.key = "reload", .type = SETTING_MAP, .table = &table_reload, .help = "how a changed file is taken over"},
+    {.key = "telemetry", .type = SETTING_MAP, .table = &table_telemetry, .help = "what is measured"},
+};
+const struct settings_table table_global = {.path = "global", .what = "global", TABLE_ROWS(rows_global)};
+
+/* --- defaults ------------------------------------------------------------------------------------------------------
+ */
+
+static const struct setting rows_default_timeouts[] = {
+    FRONTEND_TIMEOUT_ROWS(struct defaults, frontend.timeouts),
+    BACKEND_TIMEOUT_ROWS(struct defaults, backend.timeouts),
+};
+static const struct settings_table table_default_timeouts = {
+    .path = "defaults.timeouts", .what = "defaults.timeouts", TABLE_ROWS(rows_default_timeouts)};
+
+static const struct setting rows_defaults[] = {
+    {.key = "timeouts",
+     .type = SETTING_MAP,
+     .width = sizeof(struct defaults),
+     .table = &table_default_timeouts,
+     .help = "those of frontends and of backends"},
+    {.key = "limits",
+     .type = SETTING_MAP,
+     SETTING_AT(struct defaults, frontend.limits),
+     .table = &table_limits,
+     .help = LIMITS_HELP},
+    {.key = "request_id",
+     .type = SETTING_MAP,
+     SETTING_AT(struct defaults, frontend.request_id),
+     .table = &table_request_id,
+     .help = REQUEST_ID_HELP},
+    {.key = "forwarded",
+     .type = SETTING_MAP,
+     SETTING_AT(struct defaults, frontend.forwarded),
+     .table = &table_forwarded,
+     .help = FORWARDED_HELP},
+    {.key = "access_log",
+     .type = SETTING_MAP,
+     SETTING_AT(struct defaults, frontend.access_log),
+     .flags = OFF_TOO,
+     .also = offsetof(struct defaults, frontend.access_log.on),
+     .fallback = "off",
+     .table = &table_access_log,
+     .help = ACCESS_LOG_HELP},
+    {.key = "balance",
+     .type = SETTING_ENUM,
+     SETTING_AT(struct defaults, backend.balance),
+     .words = words_balance,
+     .table = &table_balance_hash,
+     .flags = LATER_UNLESS_ZERO,
+     .fallback = "round_robin",
+     .help = BALANCE_HELP},
+    {.key = "health",
+     .type = SETTING_MAP,
+     .flags = OFF_TOO | LATER_UNLESS_ZERO,
+     .fallback = "off",
+     .table = &table_health,
+     .help = HEALTH_HELP},
+    {.key = "breaker",
+     .type = SETTING_MAP,
+     .flags = OFF_TOO | LATER_UNLESS_ZERO,
+     .table = &table_breaker,
+     .help = BREAKER_HELP},
+    {.key = "retry",
+     .type = SETTING_MAP,
+     .flags = OFF_TOO | LATER_UNLESS_ZERO,
+     .table = &table_retry,
+     .help = RETRY_HELP},
+    {.key = "queue", .type = SETTING_MAP, .flags = LATER, .table = &table_queue, .help = QUEUE_HELP},
+    {.key = "pool",
+     .type = SETTING_MAP,
+     SETTING_AT(struct defaults, backend.pool),
+     .table = &table_pool,
+     .help = POOL_HELP},
+    {.key = "slow_start",
+     .type = SETTING_DURATION,
+     .flags = LATER_UNLESS_ZERO,
+     .fallback = "0",
+     .help = SLOW_START_HELP},
+    {.key = "drain", .type = SETTING_MAP, .table = &table_drain, .help = DRAIN_HELP},
+};
+const struct settings_table table_defaults = {.path = "defaults", .what = "defaults", TABLE_ROWS(rows_defaults)};
+
+/* --- the root ------------------------------------------------------------------------------------------------------
+ */
+
+/* `include`, `frontends` and `backends` are read by config.c, in an order of their own. */
+static bool parse_nothing(struct loader *l, const struct setting *row, const struct node *value, void *base) {
+    (void)l, (void)row, (void)value, (void)base;
+    return true;
+}
+
+bool parse_any_map(struct loader *l, const struct setting *row, const struct node *value, void *base) {
+    (void)base;
+    if (value->kind == NODE_MAP) return true;
+    return diagnostics_add(l->d, SEVERITY_ERROR, value->place, NULL, "'%s' takes a map, not %s", row->key,
+                           node_kind_name(value));
+}
+
+static const struct setting rows_root[] = {
+    {.key = "version",
+     .type = SETTING_INTEGER,
+     .flags = REQUIRED,
+     .min = 1,
+     .max = 1,
+     .reload = RELOAD_LIVE,
+     .value = "`1`",
+     .help = "the version of the language"},
+    {.key = "include",
+     .type = SETTING_CUSTOM,
+     .parse = parse_nothing,
+     .value = "one or a list of path patterns",
+     .help = "files whose `frontends` and `backends` are added; relative to this file, sorted"},
+    {.key = "global",
+     .type = SETTING_MAP,
+     SETTING_AT(struct root_settings, global),
+     .table = &table_global,
+     .help = "the process"},
+    {.key = "defaults",
+     .type = SETTING_MAP,
+     SETTING_AT(struct root_settings, defaults),
+     .table = &table_defaults,
+     .help = "what each frontend and backend starts from, map by map, key by key"},
+    {.key = "frontends",
+     .type = SETTING_CUSTOM,
+     .parse = parse_nothing,
+     .value = "map of NAME to a frontend",
+     .table = &table_frontend,
+     .help = "where clients connect"},
+    {.key = "backends",
+     .type = SETTING_CUSTOM,
+     .parse = parse_nothing,
+     .value = "map of NAME to a backend",
+     .table = &table_backend,
+     .help = "groups of servers"},
+};
+const struct settings_table table_root = {.path = "top level", .what = "the file", TABLE_ROWS(rows_root)};

@@ -1,0 +1,425 @@
+/* h1_session.c: HTTP/1 on a connection, either role; the picture is in the header. Heads and bodies out are h1_send.c's. */
+#include "loomgate/http/h1_session.h"
+
+#include "h1_session_internal.h"
+
+/* So much of a request that was answered early is read and thrown away to save the connection. */
+enum { DRAIN_MAX = 256 * 1024 };
+
+enum { WAIT_NONE, WAIT_IDLE, WAIT_HEAD, WAIT_STALL };
+
+static const struct conn_events conn_events_h1;
+
+/* --- timeouts ------------------------------------------------------------------------------------------------------------ */
+
+/* Bytes received and not taken yet. */
+static size_t left_over(const struct h1_session *s) {
+    return s->pumping ? s->pending : s->conn->in.bytes;
+}
+
+static uint8_t wait_on_client(const struct h1_session *s) {
+    if (!s->open) return s->fresh || left_over(s) ? WAIT_HEAD : WAIT_IDLE;
+    if (conn_has_output(s->conn) || (!s->in_done && !s->paused)) return WAIT_STALL;
+    return WAIT_NONE;
+}
+
+static uint8_t wait_on_server(const struct h1_session *s) {
+    if (!s->open) return WAIT_IDLE;
+    if (conn_has_output(s->conn)) return WAIT_STALL;
+    if (s->in_done || s->paused) return WAIT_NONE;
+    if (s->got_head) return WAIT_STALL;
+    return s->out_done ? WAIT_HEAD : WAIT_NONE;
+}
+
+void h1_update_wait(struct h1_session *s) {
+    if (!s->conn) return;
+    uint8_t wait = s->client_side ? wait_on_client(s) : wait_on_server(s);
+    if (wait == s->wait) return;
+    s->wait = wait;
+    const uint64_t us[] = {0, s->timeouts->idle_us, s->timeouts->head_us, s->timeouts->stall_us};
+    conn_set_timeout(s->conn, us[wait], wait == WAIT_STALL);
+}
+
+/* --- ends ---------------------------------------------------------------------------------------------------------------- */
+
+void h1_count_bytes(struct h1_session *s) {
+    s->stream.bytes_in = s->conn->bytes_in - left_over(s) - s->mark_in;
+    s->stream.bytes_out = s->conn->bytes_out + s->conn->out.bytes - s->mark_out;
+}
+
+void h1_close(struct h1_session *s, enum conn_close_how how) {
+    if (!s->conn) return;
+    struct conn *c = s->conn;
+    h1_count_bytes(s);
+    s->conn = NULL;
+    conn_close(c, how);
+    if (!s->open) s->session.events->on_close(&s->session);
+}
+
+/* The stream's last event; the session goes too when its conn has gone. */
+static void close_stream(struct h1_session *s, enum failure f) {
+    s->open = false;
+    s->session.served++;
+    s->stream.events->on_close(&s->stream, f);
+    if (!s->conn) s->session.events->on_close(&s->session);
+}
+
+/* Nothing can go on: the conn closes and the stream, if there is one, hears why. */
+void h1_fail(struct h1_session *s, enum failure f, enum conn_close_how how) {
+    bool was_open = s->open;
+    h1_close(s, how);
+    if (was_open) close_stream(s, f);
+}
+
+/* Both directions are complete. */
+static void finish_stream(struct h1_session *s) {
+    h1_count_bytes(s);
+    bool reusable = s->keep_alive && !s->broken && !s->conn->eof;
+    if (!s->client_side && left_over(s)) reusable = false; /* surplus bytes: nobody asked for them */
+    if (!reusable) {
+        bool all_read = s->in_done && !left_over(s) && !s->broken;
+        struct conn *c = s->conn;
+        s->conn = NULL;
+        conn_close(c, !s->client_side ? CONN_CLOSE_NOW : all_read ? CONN_CLOSE_AFTER_WRITE : CONN_CLOSE_LINGER);
+    }
+    close_stream(s, FAILURE_NONE);
+    if (!s->conn) return;
+    if (!s->client_side)
+        s->session.events->on_idle(&s->session);
+    else
+        conn_resume(s->conn); /* a pipelined request may wait */
+    h1_update_wait(s);
+}
+
+void h1_check_complete(struct h1_session *s) {
+    if (!s->conn || !s->open) return;
+    if (s->out_done && s->in_done)
+        finish_stream(s);
+    else if (s->client_side && s->out_done && (!s->keep_alive || s->broken))
+        finish_stream(s);
+    else
+        h1_update_wait(s);
+}
+
+static void begin_stream(struct h1_session *s) {
+    s->open = true;
+    s->got_head = s->in_done = s->out_head = s->out_done = s->interim = s->expects = false;
+    s->keep_alive = true;
+    s->drained = 0;
+    s->out_left = 0;
+    s->out_body = BODY_NONE;
+    s->paused = false;
+    s->stream.congested = s->stream.untouched = false;
+    s->stream.reused = s->session.served > 0;
+    s->stream.bytes_in = s->stream.bytes_out = 0;
+}
+
+/* --- bytes in: requests ---------------------------------------------------------------------------------------------------- */
+
+static void open_client_stream(struct h1_session *s) {
+    begin_stream(s);
+    s->fresh = false;
+    s->session.events->on_stream(&s->session, &s->stream);
+}
+
+/* A request without a body has ended with its head: known before the exchange answers, the connection may be closed
+ * without lingering or reused at once. */
+static bool ends_with_head(struct h1_session *s, const struct message *m) {
+    struct slice nothing = {NULL, 0};
+    struct h1_result r;
+    if (m->body == BODY_CHUNKED || (m->body == BODY_LENGTH && m->length)) return false;
+    enum h1_event event = h1_codec_next(&s->codec, &nothing, s->limits, s->scratch, &r);
+    LG_ASSERT(event == H1_END);
+    return true;
+}
+
+static void on_request_head(struct h1_session *s, struct message *m) {
+    open_client_stream(s);
+    s->got_head = true;
+    s->keep_alive = m->keep_alive;
+    s->peer_10 = m->minor == 0;
+    s->request_method = m->method;
+    s->expects = m->expect_continue;
+    s->in_done = ends_with_head(s, m);
+    s->stream.events->on_head(&s->stream, m);
+    if (s->open && s->in_done && !s->out_done) s->stream.events->on_end(&s->stream, NULL);
+}
+
+/* The request cannot be read: it is answered, nothing more is read, the conn closes after the answer. */
+static void on_request_failure(struct h1_session *s, enum failure f) {
+    if (!s->open) open_client_stream(s);
+    s->broken = true;
+    s->keep_alive = false;
+    if (s->out_done)
+        finish_stream(s);
+    else
+        s->stream.events->on_fail(&s->stream, f);
+}
+
+/* The body of a request whose answer is complete: read on to save the connection, but not for ever. */
+static void drain_request(struct h1_session *s, size_t bytes) {
+    s->drained += bytes;
+    if (s->drained > DRAIN_MAX) {
+        s->keep_alive = false;
+        finish_stream(s);
+    }
+}
+
+/* --- bytes in: responses ---------------------------------------------------------------------------------------------------- */
+
+static void on_response_head(struct h1_session *s, struct message *m) {
+    s->interim = m->status < 200 && m->status != 101;
+    if (!s->interim) {
+        s->got_head = true;
+        s->keep_alive = m->keep_alive;
+    }
+    s->stream.events->on_head(&s->stream, m);
+}
+
+static enum failure lost_response(const struct h1_session *s) {
+    if (s->got_head || s->conn->bytes_in > s->mark_in) return FAILURE_response_cut;
+    return s->stream.reused ? FAILURE_closed_idle : FAILURE_reset_before_response;
+}
+
+/* --- the pump -------------------------------------------------------------------------------------------------------------- */
+
+static bool may_read(const struct h1_session *s) {
+    if (!s->conn || s->broken || s->paused) return false;
+    return s->client_side ? !(s->open && s->in_done) : s->open && !s->in_done;
+}
+
+static void on_message_end(struct h1_session *s, const struct fields *trailers) {
+    if (s->interim) {
+        s->interim = false;
+        return;
+    }
+    s->in_done = true;
+    if (!(s->client_side && s->out_done)) s->stream.events->on_end(&s->stream, trailers);
+    if (!s->conn || !s->open) return;
+    if (!s->client_side && !s->out_done) { /* answered before the request was sent whole: nothing to save */
+        h1_fail(s, FAILURE_NONE, CONN_CLOSE_NOW);
+        return;
+    }
+    h1_check_complete(s);
+}
+
+static void on_bad_message(struct h1_session *s, enum failure f) {
+    if (s->client_side)
+        on_request_failure(s, f);
+    else
+        h1_fail(s, f, CONN_CLOSE_NOW);
+}
+
+/* One event of the codec; false when it wants more bytes. */
+static bool pump_once(struct h1_session *s, struct slice *in) {
+    struct h1_result r;
+    enum h1_event event = h1_codec_next(&s->codec, in, s->limits, s->scratch, &r);
+    s->pending = (uint32_t)in->n;
+    switch (event) {
+    case H1_MORE:
+        return false;
+    case H1_HEAD:
+        if (s->client_side)
+            on_request_head(s, r.head);
+        else
+            on_response_head(s, r.head);
+        break;
+    case H1_BODY:
+        if (s->client_side && s->out_done)
+            drain_request(s, r.body.n);
+        else
+            s->stream.events->on_body(&s->stream, r.body, in->n > 0);
+        break;
+    case H1_END:
+        on_message_end(s, r.trailers);
+        break;
+    case H1_ERROR:
+        on_bad_message(s, r.failure);
+        break;
+    }
+    return true;
+}
+
+static size_t h1_on_read(struct conn *c, struct slice bytes) {
+    struct h1_session *s = c->owner;
+    struct slice in = bytes;
+    if (!s->client_side && !s->open) { /* an idle server connection speaks: whatever it says is no answer */
+        h1_close(s, CONN_CLOSE_NOW);
+        return 0;
+    }
+    if (!s->client_side && s->sent_turn == c->loop->turn) { /* it spoke before it was asked */
+        s->stream.untouched = true;
+        h1_fail(s, s->stream.reused ? FAILURE_closed_idle : FAILURE_bad_response, CONN_CLOSE_NOW);
+        return 0;
+    }
+    s->pumping = true;
+    s->pending = (uint32_t)in.n;
+    bool more = true;
+    while (more && may_read(s)) {
+        if (!s->open) {
+            if (!in.n) break;
+            s->mark_in = c->bytes_in - in.n;
+            s->mark_out = c->bytes_out + c->out.bytes;
+        }
+        more = pump_once(s, &in);
+    }
+    if (s->broken) in.n = 0;
+    s->pending = (uint32_t)in.n;
+    /* Requests behind the one in progress wait, in the kernel rather than here. */
+    if (s->conn && s->client_side && s->open && s->in_done && in.n) conn_pause(c);
+    h1_update_wait(s);
+    s->pumping = false;
+    return bytes.n - in.n;
+}
+
+/* --- the conn's other events ------------------------------------------------------------------------------------------------ */
+
+static void client_eof(struct h1_session *s) {
+    struct h1_result r;
+    s->keep_alive = false;
+    if (s->broken || (s->open && s->in_done)) return; /* half closed: the answer is still wanted */
+    enum h1_event e = h1_codec_eof(&s->codec, buf_front(&s->conn->in), &r);
+    if (!s->open && e == H1_ERROR) open_client_stream(s);
+    h1_fail(s, FAILURE_client_closed, CONN_CLOSE_NOW);
+}
+
+static void server_eof(struct h1_session *s) {
+    struct h1_result r;
+    if (!s->open) {
+        h1_close(s, CONN_CLOSE_NOW);
+        return;
+    }
+    s->stream.untouched = s->sent_turn == s->conn->loop->turn;
+    switch (h1_codec_eof(&s->codec, buf_front(&s->conn->in), &r)) {
+    case H1_END:
+        s->keep_alive = false;
+        on_message_end(s, NULL);
+        break;
+    default:
+        h1_fail(s, lost_response(s), CONN_CLOSE_NOW);
+        break;
+    }
+}
+
+static void h1_on_eof(struct conn *c) {
+    struct h1_session *s = c->owner;
+    if (s->client_side)
+        client_eof(s);
+    else
+        server_eof(s);
+}
+
+static void h1_on_drained(struct conn *c) {
+    struct h1_session *s = c->owner;
+    s->stream.congested = false;
+    if (s->open) s->stream.events->on_writable(&s->stream);
+    h1_update_wait(s);
+}
+
+static void h1_on_error(struct conn *c, int error_number) {
+    struct h1_session *s = c->owner;
+    (void)error_number;
+    if (!s->client_side && s->open) s->stream.untouched = c->bytes_out == s->mark_out;
+    h1_fail(s, s->client_side ? FAILURE_client_closed : s->open ? lost_response(s) : FAILURE_NONE, CONN_CLOSE_NOW);
+}
+
+static void client_timeout(struct h1_session *s) {
+    if (!s->open && !s->conn->in.bytes) { /* nothing was asked: go quietly */
+        h1_close(s, CONN_CLOSE_NOW);
+    } else if (!s->open) {
+        on_request_failure(s, FAILURE_header_timeout);
+    } else if (s->out_done) {
+        s->keep_alive = false;
+        finish_stream(s);
+    } else if (s->out_head) {
+        h1_fail(s, FAILURE_client_timeout, CONN_CLOSE_RESET);
+    } else {
+        on_request_failure(s, FAILURE_client_timeout);
+    }
+}
+
+static void server_timeout(struct h1_session *s) {
+    bool in_head = s->open && !s->got_head && s->out_done;
+    h1_fail(s, in_head ? FAILURE_response_timeout : FAILURE_server_timeout, CONN_CLOSE_RESET);
+}
+
+static void h1_on_timeout(struct conn *c) {
+    struct h1_session *s = c->owner;
+    uint8_t waited = s->wait;
+    /* What was waited for may have come about without a word to us, such as the last byte leaving the buffer. */
+    s->wait = WAIT_NONE;
+    h1_update_wait(s);
+    if (s->wait != waited) return;
+    if (s->client_side)
+        client_timeout(s);
+    else
+        server_timeout(s);
+}
+
+static const struct conn_events conn_events_h1 = {
+    .on_read = h1_on_read,
+    .on_eof = h1_on_eof,
+    .on_drained = h1_on_drained,
+    .on_error = h1_on_error,
+    .on_timeout = h1_on_timeout,
+};
+
+/* --- operations ------------------------------------------------------------------------------------------------------------- */
+
+static struct stream *h1_open_stream(struct session *session, const struct stream_events *events, void *owner) {
+    struct h1_session *s = LG_CONTAINER_OF(session, struct h1_session, session);
+    LG_ASSERT(!s->client_side && !s->open && s->conn);
+    begin_stream(s);
+    s->stream.events = events;
+    s->stream.owner = owner;
+    s->mark_in = s->conn->bytes_in;
+    s->mark_out = s->conn->bytes_out;
+    h1_update_wait(s);
+    return &s->stream;
+}
+
+static void h1_shutdown(struct session *session) {
+    struct h1_session *s = LG_CONTAINER_OF(session, struct h1_session, session);
+    if (!s->conn) return;
+    if (s->open)
+        s->keep_alive = false;
+    else if (!s->client_side || !s->conn->in.bytes)
+        h1_close(s, CONN_CLOSE_NOW);
+}
+
+static void h1_set_timeouts(struct session *session, const struct session_timeouts *timeouts) {
+    struct h1_session *s = LG_CONTAINER_OF(session, struct h1_session, session);
+    if (s->timeouts == timeouts) return;
+    s->timeouts = timeouts;
+    s->wait = WAIT_NONE; /* what runs starts anew with the next step */
+}
+
+static void h1_abort(struct session *session, enum failure f) {
+    h1_fail(LG_CONTAINER_OF(session, struct h1_session, session), f, CONN_CLOSE_RESET);
+}
+
+static const struct session_ops session_ops_h1 = {h1_open_stream, h1_shutdown, h1_set_timeouts, h1_abort};
+
+static void h1_init(struct h1_session *s, struct conn *c, struct h1_scratch *scratch, const struct h1_limits *limits,
+                    const struct session_timeouts *timeouts, const struct session_events *events, void *owner) {
+    *s = (struct h1_session){.session = {&session_ops_h1, events, owner, 0}, .conn = c, .scratch = scratch, .limits = limits,
+                             .timeouts = timeouts};
+    s->stream.ops = &h1_stream_ops;
+    conn_set_owner(c, &conn_events_h1, s);
+}
+
+void h1_session_init_client(struct h1_session *s, struct conn *c, struct h1_scratch *scratch, const struct h1_limits *limits,
+                            const struct session_timeouts *timeouts, const struct session_events *events, void *owner) {
+    h1_init(s, c, scratch, limits, timeouts, events, owner);
+    s->client_side = true;
+    s->fresh = true;
+    h1_codec_init(&s->codec, H1_READS_REQUESTS);
+    h1_update_wait(s);
+}
+
+void h1_session_init_server(struct h1_session *s, struct conn *c, struct h1_scratch *scratch, const struct h1_limits *limits,
+                            const struct session_timeouts *timeouts, const struct session_events *events, void *owner) {
+    h1_init(s, c, scratch, limits, timeouts, events, owner);
+    h1_codec_init(&s->codec, H1_READS_RESPONSES);
+    h1_update_wait(s);
+}

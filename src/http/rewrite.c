@@ -1,0 +1,133 @@
+/* rewrite.c: what a gateway changes in a head on its way (RFC 9110 section 7.6). */
+#include "loomgate/http/rewrite.h"
+
+#include "loomgate/base/macros.h"
+
+/* What becomes of a known field: CUT is the connection's own business, or written anew by h1_print_head. */
+enum fate { KEEP, CUT, CUT_IN_REQUESTS, FORWARDED };
+
+static const uint8_t fates[FIELD_COUNT] = {
+    [FIELD_HOST] = CUT_IN_REQUESTS,
+    [FIELD_CONNECTION] = CUT,
+    [FIELD_PROXY_CONNECTION] = CUT,
+    [FIELD_KEEP_ALIVE] = CUT,
+    [FIELD_TE] = CUT,
+    [FIELD_UPGRADE] = CUT,
+    [FIELD_HTTP2_SETTINGS] = CUT,
+    [FIELD_TRANSFER_ENCODING] = CUT,
+    [FIELD_CONTENT_LENGTH] = CUT,
+    [FIELD_X_FORWARDED_FOR] = FORWARDED,
+    [FIELD_X_FORWARDED_PROTO] = FORWARDED,
+    [FIELD_X_FORWARDED_HOST] = FORWARDED,
+    [FIELD_X_FORWARDED_PORT] = FORWARDED,
+};
+
+/* Fields that Connection may name but never remove: what routing, framing and LoomGate itself rest on. */
+static bool is_protected(struct slice name, struct slice id_name) {
+    enum field_id id = field_id_find(name);
+    return id == FIELD_HOST || id == FIELD_CONTENT_LENGTH || fates[id] == FORWARDED || slice_eq_nocase(name, id_name);
+}
+
+/* RFC 9110 section 7.6.1. */
+static void drop_connection_named(struct fields *f, struct slice id_name) {
+    for (const struct field *at = f->v, *end = f->v + f->count; at < end; at++) {
+        if (at->id != FIELD_CONNECTION || at->drop) continue;
+        struct slice list = at->value, option;
+        while (slice_split(&list, ',', &option)) {
+            option = slice_trim(option);
+            if (slice_eq_nocase(option, field_id_name(FIELD_CONNECTION))) continue; /* dropped below, after its work */
+            if (option.n && !is_protected(option, id_name)) fields_drop_name(f, option);
+        }
+    }
+}
+
+static char plain(char c) {
+    return c == '_' ? '-' : ascii_lower(c);
+}
+
+/* Whether `name` is `ours` in any case of letters, '_' being as good as '-': many a server sees them as one. */
+static bool is_variant(struct slice name, struct slice ours) {
+    if (name.n != ours.n) return false;
+    for (size_t i = 0; i < name.n; i++)
+        if (plain(name.p[i]) != plain(ours.p[i])) return false;
+    return true;
+}
+
+static bool is_forwarded_variant(struct slice name) {
+    if (name.n < 15 || name.n > 17 || ascii_lower(name.p[0]) != 'x') return false;
+    for (int id = FIELD_OTHER + 1; id < FIELD_COUNT; id++)
+        if (fates[id] == FORWARDED && is_variant(name, field_id_name((enum field_id)id))) return true;
+    return false;
+}
+
+static void drop_hop_fields(struct fields *f, bool is_request) {
+    for (struct field *at = f->v, *end = f->v + f->count; at < end; at++) {
+        uint8_t fate = fates[at->id];
+        if (fate == CUT || (fate == CUT_IN_REQUESTS && is_request)) at->drop = true;
+    }
+}
+
+static void set_id(struct fields *f, struct slice name, struct slice id) {
+    if (name.n == 0) return;
+    for (struct field *at = f->v, *end = f->v + f->count; at < end; at++)
+        if (is_variant(at->name, name)) at->drop = true;
+    if (id.n) LG_ASSERT(fields_add(f, name, id));
+}
+
+/* --- X-Forwarded-* */
+
+static void drop_forwarded(struct fields *f, bool trusted) {
+    for (struct field *at = f->v, *end = f->v + f->count; at < end; at++) {
+        if (fates[at->id] == FORWARDED)
+            at->drop |= !trusted;
+        else if (at->id == FIELD_OTHER && is_forwarded_variant(at->name))
+            at->drop = true;
+    }
+}
+
+static void add_unless_there(struct fields *f, enum field_id id, struct slice value) {
+    if (value.n && !fields_find(f, id)) LG_ASSERT(fields_add(f, field_id_name(id), value));
+}
+
+/* All that came, as one list, and the client behind it. */
+static struct slice forwarded_for(struct fields *f, struct slice client, struct arena *arena) {
+    size_t n = client.n;
+    for (const struct field *at = f->v, *end = f->v + f->count; at < end; at++)
+        if (at->id == FIELD_X_FORWARDED_FOR && !at->drop && at->value.n) n += at->value.n + 2;
+    if (n == client.n) return client;
+    char *text = arena_alloc(arena, n), *to = text;
+    for (const struct field *at = f->v, *end = f->v + f->count; at < end; at++) {
+        if (at->id != FIELD_X_FORWARDED_FOR || at->drop || !at->value.n) continue;
+        memcpy(to, at->value.p, at->value.n);
+        memcpy(to + at->value.n, ", ", 2);
+        to += at->value.n + 2;
+    }
+    if (client.n) memcpy(to, client.p, client.n);
+    return slice_from(text, n);
+}
+
+static void set_forwarded(struct message *m, const struct request_rewrite *r, struct arena *arena) {
+    struct fields *f = &m->fields;
+    drop_forwarded(f, r->trusted);
+    struct slice chain = forwarded_for(f, r->client_ip, arena);
+    fields_drop(f, FIELD_X_FORWARDED_FOR);
+    add_unless_there(f, FIELD_X_FORWARDED_FOR, chain);
+    add_unless_there(f, FIELD_X_FORWARDED_PROTO, r->proto);
+    add_unless_there(f, FIELD_X_FORWARDED_HOST, m->host);
+    add_unless_there(f, FIELD_X_FORWARDED_PORT, r->port);
+}
+
+void request_rewrite(struct message *m, const struct request_rewrite *r, struct arena *arena) {
+    drop_connection_named(&m->fields, r->id_name);
+    drop_hop_fields(&m->fields, true);
+    if (r->forwarded) set_forwarded(m, r, arena);
+    set_id(&m->fields, r->id_name, r->id);
+}
+
+void response_rewrite(struct message *m, const struct response_rewrite *r) {
+    drop_connection_named(&m->fields, r->id_name);
+    drop_hop_fields(&m->fields, false);
+    if (m->status < 200 && m->status != 101) return; /* the final response says the rest */
+    set_id(&m->fields, r->id_name, r->id);
+    add_unless_there(&m->fields, FIELD_DATE, r->date);
+}

@@ -1,0 +1,118 @@
+/* main.c: arguments, then configuration, then runtime. */
+#include "loomgate/config/config.h"
+#include "loomgate/config/diagnose.h"
+#include "loomgate/runtime/runtime.h"
+
+#include <ev.h>
+#include <getopt.h>
+#include <llhttp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <yaml.h>
+
+enum { EXIT_USAGE = 2, OPTION_PID = 256, OPTION_PRINT_SETTINGS };
+
+static const char usage[] =
+    "usage: loomgate [-f FILE] [-c] [-D KEY=VALUE]... [--pid FILE] | -V | -h\n"
+    "\n"
+    "  -f FILE        the configuration (default: conf/loomgate.yaml, then /etc/loomgate/loomgate.yaml)\n"
+    "  -c             check the configuration and exit: 0 valid, 1 errors; binds nothing\n"
+    "  -D KEY=VALUE   override one setting, such as -D global.workers=1; may be repeated\n"
+    "  --pid FILE     write the process id to FILE\n"
+    "  -V             version, build options and the versions of the libraries\n"
+    "  -h             this text\n"
+    "\n"
+    "Signals: SIGTERM or SIGINT stop gracefully (a second one: at once), SIGUSR1 reopens the log files.\n";
+
+struct arguments {
+    const char *file, *pid_path;
+    bool check_only;
+    struct config_override *overrides;
+    size_t override_count;
+};
+
+static void print_version(void) {
+    int major, minor, patch;
+    yaml_get_version(&major, &minor, &patch);
+    printf("loomgate %s (%s build, %s)\n", LG_VERSION, LG_FLAVOUR, __VERSION__);
+    printf("libev %d.%d, libyaml %d.%d.%d, llhttp %d.%d.%d\n", ev_version_major(), ev_version_minor(), major, minor, patch,
+           LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR, LLHTTP_VERSION_PATCH);
+}
+
+static int wrong_usage(const char *what, const char *value) {
+    fprintf(stderr, "loomgate: %s%s%s\n\n%s", what, value ? " " : "", value ? value : "", usage);
+    return EXIT_USAGE;
+}
+
+/* Splits KEY=VALUE in place. */
+static bool add_override(struct arguments *a, char *text) {
+    char *equals = strchr(text, '=');
+    if (!equals || equals == text) return false;
+    *equals = '\0';
+    a->overrides = xrealloc(a->overrides, (a->override_count + 1) * sizeof *a->overrides);
+    a->overrides[a->override_count++] = (struct config_override){text, equals + 1};
+    return true;
+}
+
+/* -1: go on; else the exit status. */
+static int parse_arguments(int argc, char **argv, struct arguments *a) {
+    static const struct option long_options[] = {{"pid", required_argument, NULL, OPTION_PID},
+                                                 {"help", no_argument, NULL, 'h'},
+                                                 {"version", no_argument, NULL, 'V'},
+                                                 {"print-settings", no_argument, NULL, OPTION_PRINT_SETTINGS},
+                                                 {NULL, 0, NULL, 0}};
+    int option;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, ":f:cVhD:", long_options, NULL)) != -1) {
+        switch (option) {
+        case 'f': a->file = optarg; break;
+        case 'c': a->check_only = true; break;
+        case 'V': print_version(); return EXIT_SUCCESS;
+        case 'h': fputs(usage, stdout); return EXIT_SUCCESS;
+        case 'D':
+            if (!add_override(a, optarg)) return wrong_usage("-D takes KEY=VALUE, not", optarg);
+            break;
+        case OPTION_PID: a->pid_path = optarg; break;
+        case OPTION_PRINT_SETTINGS: config_print_reference(stdout); return EXIT_SUCCESS;
+        case ':': return wrong_usage("a value is missing after", argv[optind - 1]);
+        default: return wrong_usage("unknown option", argv[optind - 1]);
+        }
+    }
+    return optind < argc ? wrong_usage("unexpected argument", argv[optind]) : -1;
+}
+
+static const char *find_file(void) {
+    static const char *const places[] = {"conf/loomgate.yaml", "/etc/loomgate/loomgate.yaml"};
+    for (size_t i = 0; i < LG_COUNT(places); i++)
+        if (access(places[i], F_OK) == 0) return places[i];
+    return NULL;
+}
+
+int main(int argc, char **argv) {
+    struct arguments a = {0};
+    int status = parse_arguments(argc, argv, &a);
+    if (status >= 0) {
+        free(a.overrides);
+        return status;
+    }
+    if (!a.file) a.file = find_file();
+    if (!a.file) {
+        free(a.overrides);
+        return wrong_usage("there is neither conf/loomgate.yaml nor /etc/loomgate/loomgate.yaml; name a file with -f", NULL);
+    }
+    struct diagnostics d;
+    diagnostics_init(&d);
+    struct config *config = config_load(a.file, a.overrides, a.override_count, &d);
+    diagnostics_print(&d, stderr);
+    diagnostics_fini(&d);
+    free(a.overrides);
+    if (!config) return EXIT_FAILURE;
+    if (a.check_only) {
+        printf("%s: valid\n", a.file);
+        config_free(config);
+        return EXIT_SUCCESS;
+    }
+    return runtime_run(config, a.pid_path);
+}

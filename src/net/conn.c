@@ -1,0 +1,395 @@
+/* conn.c: one connected socket: state, buffers, deadline, events upward. */
+#include "loomgate/net/conn.h"
+
+#include "loomgate/net/socket.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* So many bytes of a piece with `more` behind it are copied to wait for it; larger ones are written at once. */
+enum { COALESCE_MAX = 16384, IOV_MAX_HERE = 64 };
+
+static void on_io(struct ev_loop *ev, ev_io *w, int events);
+static void on_deadline(struct deadline *d);
+static void on_task(struct task *task);
+static void on_grave(struct task *task);
+
+/* --- watchers ------------------------------------------------------------------------------------------------------- */
+
+static void conn_watch(struct conn *c, bool reading, bool writing) {
+    if (reading == c->reading && writing == c->writing) return;
+    ev_io_stop(c->loop->ev, &c->io);
+    c->reading = reading;
+    c->writing = writing;
+    if (!reading && !writing) return;
+    ev_io_set(&c->io, c->io.fd, (reading ? EV_READ : 0) | (writing ? EV_WRITE : 0));
+    ev_io_start(c->loop->ev, &c->io);
+}
+
+static void conn_moved(struct conn *c) {
+    if (c->renew && deadline_is_set(&c->deadline)) deadline_set(c->loop, &c->deadline, c->timeout_us);
+}
+
+/* --- birth ------------------------------------------------------------------------------------------------------------ */
+
+static struct conn *conn_new(struct loop *loop, int fd, enum conn_state state, const struct conn_events *events, void *owner) {
+    if (!loop->conns.size) slab_init(&loop->conns, sizeof(struct conn), 64);
+    struct conn *c = slab_get(&loop->conns);
+    *c = (struct conn){.loop = loop, .transport = &transport_plain, .events = events, .owner = owner, .state = (uint8_t)state};
+    ev_io_init(&c->io, on_io, fd, 0);
+    c->io.data = c;
+    deadline_init(&c->deadline, on_deadline);
+    task_init(&c->task, on_task);
+    conn_watch(c, state == CONN_OPEN, state == CONN_CONNECTING);
+    return c;
+}
+
+struct conn *conn_adopt(struct loop *loop, int fd, const struct conn_events *events, void *owner) {
+    return conn_new(loop, fd, CONN_OPEN, events, owner);
+}
+
+struct conn *conn_connect(struct loop *loop, const struct addr *to, const struct conn_events *events, void *owner) {
+    bool done;
+    int fd = socket_connect(to, &done);
+    if (fd < 0) return NULL;
+    struct conn *c = conn_new(loop, fd, CONN_CONNECTING, events, owner);
+    if (done) loop_defer(loop, &c->task); /* UNIX sockets connect at once; on_open still comes later */
+    return c;
+}
+
+void conn_set_owner(struct conn *c, const struct conn_events *events, void *owner) {
+    c->events = events;
+    c->owner = owner;
+    conn_set_timeout(c, 0, false);
+    if (events && !c->error_told) loop_defer(c->loop, &c->task);
+}
+
+/* --- death ------------------------------------------------------------------------------------------------------------- */
+
+static void conn_bury(struct conn *c) {
+    if (c->state == CONN_CLOSED) return;
+    c->state = CONN_CLOSED;
+    c->events = NULL;
+    conn_watch(c, false, false);
+    deadline_cancel(&c->deadline);
+    task_cancel(&c->task);
+    if (c->reset_on_close) socket_set_reset(c->io.fd);
+    close(c->io.fd);
+    c->task.run = on_grave;
+    loop_bury(c->loop, &c->task);
+}
+
+static void on_grave(struct task *task) {
+    struct conn *c = LG_CONTAINER_OF(task, struct conn, task);
+    struct loop *loop = c->loop;
+    buf_clear(&c->in, &loop->chunks);
+    buf_clear(&c->out, &loop->chunks);
+    slab_put(&loop->conns, c);
+}
+
+/* CLOSING: the owner is gone. Send what is left; then close, or send FIN and read away what comes until the peer's. */
+static void conn_closing_step(struct conn *c) {
+    if (c->error_number || (!c->out.bytes && (!c->linger || (c->eof && c->shut_done)))) conn_bury(c);
+}
+
+static bool has_unfinished_business(const struct conn *c) {
+    return c->state == CONN_OPEN && !c->error_number && (c->out.bytes || (c->linger && !c->eof));
+}
+
+void conn_close(struct conn *c, enum conn_close_how how) {
+    LG_ASSERT(c->state != CONN_CLOSED);
+    c->events = NULL;
+    c->owner = NULL;
+    c->reset_on_close = how == CONN_CLOSE_RESET;
+    c->linger = how == CONN_CLOSE_LINGER;
+    bool writes = how == CONN_CLOSE_AFTER_WRITE || how == CONN_CLOSE_LINGER;
+    if (writes) conn_flush(c);
+    if (!writes || !has_unfinished_business(c)) {
+        conn_bury(c);
+        return;
+    }
+    c->state = CONN_CLOSING;
+    c->paused = false;
+    buf_clear(&c->in, &c->loop->chunks);
+    conn_set_timeout(c, CONN_DRAIN_US, true);
+    if (c->linger) conn_shutdown(c);
+    conn_watch(c, !c->eof, c->writing);
+    conn_closing_step(c);
+}
+
+/* --- writing --------------------------------------------------------------------------------------------------------------- */
+
+/* Records a failure; the owner hears of it at the end of the turn. */
+static void conn_break(struct conn *c, int error_number) {
+    if (c->error_number) return;
+    c->error_number = (int16_t)error_number;
+    buf_clear(&c->out, &c->loop->chunks);
+    conn_watch(c, false, false);
+    loop_defer(c->loop, &c->task);
+}
+
+static void conn_finish_shutdown(struct conn *c) {
+    if (!c->shut || c->shut_done || c->out.bytes || c->state == CONN_CONNECTING) return;
+    c->shut_done = true;
+    if (c->state == CONN_CLOSING) conn_set_timeout(c, CONN_LINGER_US, false);
+    if (c->transport->shutdown(c->io.fd) != 0 && errno != ENOTCONN) conn_break(c, errno);
+}
+
+/* Writes as much as the socket takes; returns the bytes written, or SIZE_MAX when it broke. */
+static size_t conn_push(struct conn *c, const struct iovec *iov, int count) {
+    ssize_t n = c->transport->write(c->io.fd, iov, count);
+    if (n < 0) {
+        if (errno == EAGAIN) return 0;
+        conn_break(c, errno);
+        return SIZE_MAX;
+    }
+    c->bytes_out += (uint64_t)n;
+    if (n > 0) conn_moved(c);
+    return (size_t)n;
+}
+
+/* After a write that left something: wait until the socket takes more. */
+static void conn_await_room(struct conn *c) {
+    conn_watch(c, c->reading, c->out.bytes > 0);
+    if (c->out.bytes > CONN_HIGH_MARK) c->congested = true;
+}
+
+static void conn_write_out(struct conn *c) {
+    while (c->out.bytes && !c->error_number) {
+        struct iovec iov[IOV_MAX_HERE];
+        int count = buf_iov(&c->out, iov, IOV_MAX_HERE);
+        size_t total = 0;
+        for (int i = 0; i < count; i++) total += iov[i].iov_len;
+        size_t n = conn_push(c, iov, count);
+        if (n == SIZE_MAX) return;
+        buf_consume(&c->out, &c->loop->chunks, n);
+        if (n < total) break;
+    }
+}
+
+static bool can_send(const struct conn *c) {
+    return c->state != CONN_CONNECTING && !c->writing && !c->error_number;
+}
+
+void conn_flush(struct conn *c) {
+    if (!can_send(c)) return;
+    conn_write_out(c);
+    if (c->error_number) return;
+    conn_await_room(c);
+    conn_finish_shutdown(c);
+}
+
+/* What waits to be sent is sent at the turn's end at the latest. */
+static void conn_flush_later(struct conn *c) {
+    if (can_send(c)) loop_flush_later(c->loop, &c->task);
+}
+
+char *conn_reserve(struct conn *c, size_t size) {
+    return buf_reserve(&c->out, &c->loop->chunks, size);
+}
+
+void conn_commit(struct conn *c, size_t size) {
+    buf_commit(&c->out, size);
+    if (c->error_number || c->shut) {
+        buf_clear(&c->out, &c->loop->chunks);
+        return;
+    }
+    conn_flush_later(c);
+}
+
+static void keep(struct conn *c, const struct iovec *iov, int count, size_t skip) {
+    for (int i = 0; i < count; i++) {
+        size_t len = iov[i].iov_len;
+        if (skip >= len) {
+            skip -= len;
+            continue;
+        }
+        buf_append(&c->out, &c->loop->chunks, slice_from((const char *)iov[i].iov_base + skip, len - skip));
+        skip = 0;
+    }
+}
+
+void conn_write(struct conn *c, const struct iovec *iov, int count, bool more) {
+    if (c->error_number || c->shut) return;
+    size_t total = 0;
+    for (int i = 0; i < count; i++) total += iov[i].iov_len;
+    if (!can_send(c) || (more && c->out.bytes + total <= COALESCE_MAX)) {
+        keep(c, iov, count, 0);
+        if (c->out.bytes > CONN_HIGH_MARK && !can_send(c)) c->congested = true;
+        conn_flush_later(c);
+        return;
+    }
+    /* One system call for what was kept and what is new. */
+    struct iovec all[IOV_MAX_HERE];
+    int n = buf_iov(&c->out, all, IOV_MAX_HERE - count);
+    size_t kept = 0;
+    for (int i = 0; i < n; i++) kept += all[i].iov_len;
+    if (kept < c->out.bytes) {
+        conn_write_out(c);
+        if (c->error_number) return;
+        n = 0;
+        kept = 0;
+        if (c->out.bytes) {
+            keep(c, iov, count, 0);
+            conn_await_room(c);
+            return;
+        }
+    }
+    for (int i = 0; i < count; i++) all[n++] = iov[i];
+    size_t written = conn_push(c, all, n);
+    if (written == SIZE_MAX) return;
+    if (kept) buf_consume(&c->out, &c->loop->chunks, written < kept ? written : kept);
+    if (written < kept + total) keep(c, iov, count, written > kept ? written - kept : 0);
+    conn_await_room(c);
+}
+
+void conn_shutdown(struct conn *c) {
+    if (c->shut) return;
+    c->shut = true;
+    conn_flush(c);
+}
+
+/* --- reading ---------------------------------------------------------------------------------------------------------------- */
+
+/* Presents kept bytes, if the owner takes any now. */
+static void conn_present_kept(struct conn *c) {
+    c->in_read = true;
+    while (c->in.bytes && !c->paused && c->events) {
+        size_t n = c->events->on_read(c, buf_linear(&c->in, &c->loop->chunks));
+        if (c->state == CONN_CLOSED || c->state == CONN_CLOSING) break;
+        buf_consume(&c->in, &c->loop->chunks, n);
+        if (!n) break;
+    }
+    c->in_read = false;
+}
+
+static void conn_tell_eof(struct conn *c) {
+    if (!c->eof || c->eof_told || c->paused || !c->events || c->error_number) return;
+    c->eof_told = true;
+    c->events->on_eof(c);
+}
+
+static void conn_take(struct conn *c, size_t n) {
+    struct slice bytes = slice_from(c->loop->read_buffer, n);
+    if (c->in.bytes) {
+        buf_append(&c->in, &c->loop->chunks, bytes);
+        conn_present_kept(c);
+        return;
+    }
+    c->in_read = true;
+    size_t taken = c->events->on_read(c, bytes);
+    c->in_read = false;
+    if (taken < n && c->events)
+        buf_append(&c->in, &c->loop->chunks, slice_from(bytes.p + taken, n - taken));
+}
+
+static void conn_on_readable(struct conn *c) {
+    if (c->paused) {
+        conn_watch(c, false, c->writing); /* only now: many a pause ends before the next byte */
+        return;
+    }
+    ssize_t n = c->transport->read(c->io.fd, c->loop->read_buffer, LOOP_READ_SIZE);
+    if (n < 0) {
+        if (errno != EAGAIN) conn_break(c, errno);
+        return;
+    }
+    if (n == 0) {
+        c->eof = true;
+        conn_watch(c, false, c->writing);
+        conn_tell_eof(c);
+        if (c->state == CONN_CLOSING) conn_closing_step(c);
+        return;
+    }
+    c->bytes_in += (uint64_t)n;
+    conn_moved(c);
+    if (c->events) conn_take(c, (size_t)n);
+}
+
+void conn_pause(struct conn *c) {
+    c->paused = true;
+}
+
+void conn_resume(struct conn *c) {
+    if (!c->paused) return;
+    c->paused = false;
+    if (c->state != CONN_OPEN || c->error_number) return;
+    if (!c->eof) conn_watch(c, true, c->writing);
+    if ((c->in.bytes && !c->in_read) || (c->eof && !c->eof_told)) loop_defer(c->loop, &c->task);
+}
+
+/* --- events ------------------------------------------------------------------------------------------------------------------ */
+
+static void conn_on_connected(struct conn *c) {
+    int error_number = socket_error(c->io.fd);
+    if (error_number) {
+        conn_break(c, error_number);
+        return;
+    }
+    c->state = CONN_OPEN;
+    conn_watch(c, true, false);
+    if (c->events) c->events->on_open(c);
+    if (c->state == CONN_OPEN) conn_flush(c);
+}
+
+static void conn_on_writable(struct conn *c) {
+    conn_write_out(c);
+    if (c->error_number) return;
+    conn_watch(c, c->reading, c->out.bytes > 0);
+    conn_finish_shutdown(c);
+    if (!c->out.bytes && c->congested) {
+        c->congested = false;
+        if (c->events) c->events->on_drained(c);
+    }
+    if (c->state == CONN_CLOSING) conn_closing_step(c);
+}
+
+static void on_io(struct ev_loop *ev, ev_io *w, int events) {
+    (void)ev;
+    struct conn *c = w->data;
+    if (c->state == CONN_CONNECTING) {
+        conn_on_connected(c);
+        return;
+    }
+    if (events & EV_WRITE && c->writing) conn_on_writable(c);
+    if (events & EV_READ && c->reading && c->state != CONN_CLOSED && !c->error_number) conn_on_readable(c);
+}
+
+/* What was put off in this turn: a connect that was done at once, an error to tell, kept bytes to present, output. */
+static void on_task(struct task *task) {
+    struct conn *c = LG_CONTAINER_OF(task, struct conn, task);
+    if (c->state == CONN_CONNECTING && !c->error_number) {
+        if (c->writing) conn_on_connected(c);
+        return;
+    }
+    if (c->error_number) {
+        if (c->state == CONN_CLOSING)
+            conn_bury(c);
+        else if (!c->error_told && c->events) {
+            c->error_told = true;
+            c->events->on_error(c, c->error_number);
+        }
+        return;
+    }
+    if (c->state == CONN_OPEN && c->events && !c->paused) {
+        conn_present_kept(c);
+        if (c->state == CONN_OPEN) conn_tell_eof(c);
+    }
+    if (c->state == CONN_OPEN || c->state == CONN_CLOSING) conn_flush(c);
+}
+
+static void on_deadline(struct deadline *d) {
+    struct conn *c = LG_CONTAINER_OF(d, struct conn, deadline);
+    if (c->state == CONN_CLOSING) {
+        c->reset_on_close = c->out.bytes > 0;
+        conn_bury(c);
+    } else if (c->events) {
+        c->events->on_timeout(c);
+    }
+}
+
+void conn_set_timeout(struct conn *c, uint64_t timeout_us, bool renew) {
+    c->timeout_us = timeout_us;
+    c->renew = renew;
+    deadline_set(c->loop, &c->deadline, timeout_us);
+}

@@ -1,0 +1,214 @@
+/* loop.c: a thread's event loop on libev: cached clock, deferred calls, graveyard, deadline lists. */
+#include "loomgate/net/loop.h"
+
+#include "loomgate/base/log.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+enum { CLOCK_CHECK_US = 1000000, FIRST_LISTS = 32 };
+
+struct deadline_list {
+    uint64_t duration_us;
+    struct list waiting; /* of struct deadline, the earliest first */
+    struct loop *loop;
+    ev_timer timer; /* fires at the time of the first one, or of one that has been cancelled since */
+};
+
+static uint64_t clock_us(clockid_t id) {
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (uint64_t)t.tv_sec * 1000000U + (uint64_t)t.tv_nsec / 1000U;
+}
+
+void loop_update_clock(struct loop *loop) {
+    loop->now_us = clock_us(CLOCK_MONOTONIC);
+    /* The wall clock may be set while we run: look at it each second, not each turn. */
+    if (loop->now_us - loop->clock_checked_us >= CLOCK_CHECK_US) {
+        loop->clock_checked_us = loop->now_us;
+        loop->clock_offset_us = clock_us(CLOCK_REALTIME) - loop->now_us;
+    }
+    loop->unix_us = loop->now_us + loop->clock_offset_us;
+}
+
+static void run_tasks(struct list *tasks) {
+    struct list *node;
+    while ((node = list_first(tasks))) {
+        list_remove(node);
+        struct task *task = LIST_ENTRY(node, struct task, node);
+        task->run(task);
+    }
+}
+
+static void on_turn_end(struct ev_loop *ev, ev_prepare *w, int events) {
+    (void)ev, (void)events;
+    struct loop *loop = w->data;
+    /* A flush may defer and a grave may flush: go on until all three are empty. */
+    while (!list_is_empty(&loop->deferred) || !list_is_empty(&loop->flushing) || !list_is_empty(&loop->graveyard)) {
+        run_tasks(&loop->deferred);
+        run_tasks(&loop->flushing);
+        if (list_is_empty(&loop->deferred)) run_tasks(&loop->graveyard);
+    }
+    log_flush();
+}
+
+static void on_turn_start(struct ev_loop *ev, ev_check *w, int events) {
+    (void)ev, (void)events;
+    struct loop *loop = w->data;
+    loop->turn++;
+    loop_update_clock(loop);
+}
+
+void loop_init(struct loop *loop) {
+    *loop = (struct loop){0};
+    loop->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
+    LG_ASSERT(loop->ev != NULL);
+    list_init(&loop->deferred);
+    list_init(&loop->flushing);
+    list_init(&loop->graveyard);
+    chunk_pool_init(&loop->chunks);
+    loop->read_buffer = xmalloc(LOOP_READ_SIZE);
+    loop->lists = xcalloc(FIRST_LISTS, sizeof(struct deadline_list *));
+    loop->list_mask = FIRST_LISTS - 1;
+    ev_prepare_init(&loop->turn_end, on_turn_end);
+    ev_check_init(&loop->turn_start, on_turn_start);
+    ev_set_priority(&loop->turn_start, EV_MAXPRI);
+    loop->turn_end.data = loop->turn_start.data = loop;
+    ev_prepare_start(loop->ev, &loop->turn_end);
+    ev_check_start(loop->ev, &loop->turn_start);
+    loop->turn = 1;
+    loop_update_clock(loop);
+}
+
+void loop_fini(struct loop *loop) {
+    on_turn_end(loop->ev, &loop->turn_end, 0);
+    for (unsigned i = 0; i <= loop->list_mask; i++) {
+        if (!loop->lists[i]) continue;
+        ev_timer_stop(loop->ev, &loop->lists[i]->timer);
+        free(loop->lists[i]);
+    }
+    free(loop->lists);
+    free(loop->read_buffer);
+    ev_prepare_stop(loop->ev, &loop->turn_end);
+    ev_check_stop(loop->ev, &loop->turn_start);
+    ev_loop_destroy(loop->ev);
+    chunk_pool_fini(&loop->chunks);
+    slab_fini(&loop->conns);
+}
+
+void loop_run(struct loop *loop) {
+    ev_run(loop->ev, 0);
+}
+
+void loop_stop(struct loop *loop) {
+    ev_break(loop->ev, EVBREAK_ALL);
+}
+
+void task_init(struct task *task, void (*run)(struct task *task)) {
+    list_init(&task->node);
+    task->run = run;
+}
+
+bool task_is_waiting(const struct task *task) {
+    return !list_is_empty(&task->node);
+}
+
+static void enqueue(struct list *tasks, struct task *task) {
+    if (!task_is_waiting(task)) list_push_back(tasks, &task->node);
+}
+
+void loop_defer(struct loop *loop, struct task *task) {
+    enqueue(&loop->deferred, task);
+}
+
+void loop_flush_later(struct loop *loop, struct task *task) {
+    enqueue(&loop->flushing, task);
+}
+
+void loop_bury(struct loop *loop, struct task *task) {
+    enqueue(&loop->graveyard, task);
+}
+
+void task_cancel(struct task *task) {
+    list_remove(&task->node);
+}
+
+/* --- deadlines ------------------------------------------------------------------------------------------------------ */
+
+/* Starts the timer for the first one that waits, if any. libev's own clock may lag behind ours by a part of a turn, so
+ * the delay counts from the time that libev believes. */
+static void list_arm(struct deadline_list *l) {
+    struct list *first = list_first(&l->waiting);
+    if (!first || ev_is_active(&l->timer)) return;
+    uint64_t at = LIST_ENTRY(first, struct deadline, node)->at_us;
+    uint64_t delay = at > l->loop->now_us ? at - l->loop->now_us : 0;
+    ev_timer_set(&l->timer, (double)delay / 1e6 + 0.0005, 0.);
+    ev_timer_start(l->loop->ev, &l->timer);
+}
+
+static void on_list_timer(struct ev_loop *ev, ev_timer *w, int events) {
+    (void)ev, (void)events;
+    struct deadline_list *l = w->data;
+    struct list *first;
+    while ((first = list_first(&l->waiting))) {
+        struct deadline *d = LIST_ENTRY(first, struct deadline, node);
+        if (d->at_us > l->loop->now_us) break;
+        list_remove(first);
+        d->on_expire(d);
+    }
+    list_arm(l);
+}
+
+static unsigned list_place(const struct loop *loop, uint64_t duration_us) {
+    unsigned i = (unsigned)((duration_us * 0x9E3779B97F4A7C15U) >> 32) & loop->list_mask;
+    while (loop->lists[i] && loop->lists[i]->duration_us != duration_us) i = (i + 1) & loop->list_mask;
+    return i;
+}
+
+static void lists_grow(struct loop *loop) {
+    struct deadline_list **old = loop->lists;
+    unsigned places = loop->list_mask + 1;
+    loop->lists = xcalloc((size_t)places * 2, sizeof(struct deadline_list *));
+    loop->list_mask = places * 2 - 1;
+    for (unsigned i = 0; i < places; i++)
+        if (old[i]) loop->lists[list_place(loop, old[i]->duration_us)] = old[i];
+    free(old);
+}
+
+static struct deadline_list *list_get(struct loop *loop, uint64_t duration_us) {
+    unsigned i = list_place(loop, duration_us);
+    if (LG_LIKELY(loop->lists[i] != NULL)) return loop->lists[i];
+    if (++loop->list_count > loop->list_mask / 2) {
+        lists_grow(loop);
+        i = list_place(loop, duration_us);
+    }
+    struct deadline_list *l = xcalloc(1, sizeof *l);
+    l->duration_us = duration_us;
+    l->loop = loop;
+    list_init(&l->waiting);
+    ev_init(&l->timer, on_list_timer);
+    l->timer.data = l;
+    return loop->lists[i] = l;
+}
+
+void deadline_init(struct deadline *d, void (*on_expire)(struct deadline *d)) {
+    list_init(&d->node);
+    d->on_expire = on_expire;
+}
+
+void deadline_set(struct loop *loop, struct deadline *d, uint64_t duration_us) {
+    list_remove(&d->node);
+    if (!duration_us) return;
+    struct deadline_list *l = list_get(loop, duration_us);
+    d->at_us = loop->now_us + duration_us;
+    list_push_back(&l->waiting, &d->node);
+    if (!ev_is_active(&l->timer)) list_arm(l);
+}
+
+void deadline_cancel(struct deadline *d) {
+    list_remove(&d->node);
+}
+
+bool deadline_is_set(const struct deadline *d) {
+    return !list_is_empty(&d->node);
+}

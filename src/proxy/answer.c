@@ -1,0 +1,119 @@
+/* answer.c: answers of our own: errors, fixed responses, redirects. */
+#include "loomgate/proxy/answer.h"
+
+#include "loomgate/base/log.h"
+#include "loomgate/http/rewrite.h"
+
+#include <stdio.h>
+
+enum { TEXT_ROOM = 512 };
+
+static void begin(struct answer *a, unsigned status, unsigned fields, struct arena *arena) {
+    *a = (struct answer){.head = {.status = (uint16_t)status, .minor = 1, .keep_alive = true}};
+    a->head.reason = status_reason(status);
+    a->head.fields.room = fields + REWRITE_SPARE_FIELDS;
+    a->head.fields.v = arena_alloc(arena, a->head.fields.room * sizeof(struct field));
+}
+
+static void set_body(struct answer *a, struct slice body) {
+    a->body = body;
+    a->head.body = BODY_LENGTH;
+    a->head.has_length = true;
+    a->head.length = body.n;
+}
+
+/* Whether JSON is asked for: named, and not refused with q=0. Text is for everybody else, browsers included. */
+static bool wants_json(const struct message *request) {
+    const struct field *accept = fields_find(&request->fields, FIELD_ACCEPT);
+    if (!accept) return false;
+    struct slice rest = accept->value, part;
+    while (slice_split(&rest, ',', &part)) {
+        struct slice type;
+        slice_split(&part, ';', &type);
+        if (!slice_eq_nocase(slice_trim(type), SLICE("application/json"))) continue;
+        struct slice quality = part.p ? slice_trim(part) : SLICE("");
+        return !(slice_is(quality, "q=0") || slice_has_prefix(quality, SLICE("q=0.0")));
+    }
+    return false;
+}
+
+void answer_error(struct answer *a, enum failure f, const struct message *request, struct slice id, struct arena *arena) {
+    const struct failure_row *row = failure_get(f);
+    begin(a, row->status, 3, arena);
+    char *text = arena_alloc(arena, TEXT_ROOM);
+    char id_text[160];
+    char *id_end = log_escape_json(id_text, id_text + sizeof id_text - 1, id);
+    int n;
+    bool json = wants_json(request);
+    if (json)
+        n = snprintf(text, TEXT_ROOM, "{\"status\":%u,\"error\":\"%s\",\"message\":\"%s\",\"id\":\"%.*s\"}\n", row->status,
+                     row->name, row->sentence, (int)(id_end - id_text), id_text);
+    else
+        n = snprintf(text, TEXT_ROOM, "%u %.*s: %s\nid: %.*s\n", row->status, SLICE_ARG(a->head.reason), row->sentence,
+                     (int)(id_end - id_text), id_text);
+    set_body(a, slice_from(text, (size_t)n));
+    fields_add(&a->head.fields, SLICE("Content-Type"), json ? SLICE("application/json") : SLICE("text/plain; charset=utf-8"));
+    fields_add(&a->head.fields, SLICE("Cache-Control"), SLICE("no-store"));
+    if (row->status == 503) fields_add(&a->head.fields, SLICE("Retry-After"), SLICE("1"));
+}
+
+void answer_respond(struct answer *a, const struct route_settings *route, struct arena *arena) {
+    const struct name_values *headers = &route->respond.headers;
+    begin(a, route->respond.status, headers->count + 1, arena);
+    set_body(a, route->respond.body);
+    bool typed = false;
+    for (uint32_t i = 0; i < headers->count; i++) {
+        struct slice name = slice_of(headers->v[i].name);
+        typed = typed || slice_eq_nocase(name, SLICE("Content-Type"));
+        fields_add(&a->head.fields, name, slice_of(headers->v[i].value));
+    }
+    if (a->body.n && !typed) fields_add(&a->head.fields, SLICE("Content-Type"), SLICE("text/plain; charset=utf-8"));
+}
+
+/* --- redirects ------------------------------------------------------------------------------------------------------------ */
+
+/* The host without its port; an IPv6 address keeps its brackets. */
+static struct slice host_without_port(struct slice host) {
+    size_t bracket = slice_find(host, ']');
+    struct slice tail = bracket < host.n ? slice_from(host.p + bracket, host.n - bracket) : host;
+    size_t colon = slice_find(tail, ':');
+    return slice_from(host.p, host.n - (tail.n - colon));
+}
+
+static struct slice fill_in(struct slice name, const struct message *m, const struct answer_facts *facts) {
+    if (slice_is(name, "scheme")) return facts->scheme;
+    if (slice_is(name, "host")) return host_without_port(m->host);
+    if (slice_is(name, "port")) return facts->port;
+    if (slice_is(name, "path")) return m->path;
+    if (slice_is(name, "query")) return m->query;
+    LG_ASSERT(slice_is(name, "uri")); /* the configuration was checked for unknown ones */
+    return m->uri;
+}
+
+/* Walks the template; `out` NULL: only measures. */
+static size_t expand(struct slice rest, const struct message *m, const struct answer_facts *facts, char *out) {
+    size_t n = 0;
+    while (rest.n) {
+        struct slice piece = slice_from(rest.p, 1);
+        size_t taken = 1, end;
+        if (slice_has_prefix(rest, SLICE("%{")) && (end = slice_find(rest, '}')) < rest.n) {
+            piece = fill_in(slice_from(rest.p + 2, end - 2), m, facts);
+            taken = end + 1;
+        }
+        if (out && piece.n) memcpy(out + n, piece.p, piece.n);
+        n += piece.n;
+        rest = slice_from(rest.p + taken, rest.n - taken);
+    }
+    return n;
+}
+
+void answer_redirect(struct answer *a, const struct route_settings *route, const struct message *request,
+                     const struct answer_facts *facts, struct arena *arena) {
+    begin(a, route->redirect.status, 1, arena);
+    struct slice to = slice_of(route->redirect.to);
+    size_t n = expand(to, request, facts, NULL);
+    char *location = arena_alloc(arena, n);
+    expand(to, request, facts, location);
+    fields_add(&a->head.fields, SLICE("Location"), slice_from(location, n));
+    set_body(a, slice_from("", 0));
+}

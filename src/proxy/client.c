@@ -1,0 +1,164 @@
+/* client.c: a client connection: PROXY header, protocol; starts exchanges or a tunnel. */
+#include "loomgate/proxy/client.h"
+
+#include "loomgate/net/proxy_protocol.h"
+
+static struct client *client_of(struct exchange_client *base) {
+    return LG_CONTAINER_OF(base, struct client, base);
+}
+
+/* --- the end ----------------------------------------------------------------------------------------------------------------- */
+
+static void on_grave(struct task *task) {
+    struct client *c = LG_CONTAINER_OF(task, struct client, grave);
+    slab_put(&c->base.env->clients, c);
+}
+
+static void client_check_gone(struct client *c) {
+    if (c->open || c->exchanges) return;
+    struct env *env = c->base.env;
+    list_remove(&c->node);
+    env->client_count--;
+    metrics_sub(&env->metrics, METRIC_connections_active, 1);
+    bool was_full = gate_leave(&c->base.frontend->gate);
+    was_full |= gate_leave(env->gate);
+    loop_bury(&env->loop, &c->grave);
+    if (was_full) env->on_gate_left(env);
+    env->on_client_gone(env);
+}
+
+static void on_exchange_end(struct exchange_client *base) {
+    struct client *c = client_of(base);
+    LG_ASSERT(c->exchanges > 0);
+    c->exchanges--;
+    if (!base->session) c->open = false; /* a tunnel's end, or the session's was before */
+    client_check_gone(c);
+}
+
+/* --- HTTP -------------------------------------------------------------------------------------------------------------------- */
+
+static void on_stream(struct session *session, struct stream *stream) {
+    struct client *c = session->owner;
+    c->exchanges++;
+    exchange_start(&c->base, stream);
+}
+
+/* The connection has closed, or a tunnel has taken it over: then an exchange is still running. */
+static void on_session_close(struct session *session) {
+    struct client *c = session->owner;
+    c->base.session = NULL;
+    if (!c->exchanges) c->open = false;
+    client_check_gone(c);
+}
+
+static const struct session_events client_session_events = {.on_stream = on_stream, .on_close = on_session_close};
+
+/* --- PROXY header --------------------------------------------------------------------------------------------------------------- */
+
+static void client_begin(struct client *c, struct conn *conn) {
+    const struct frontend *f = c->base.frontend;
+    c->conn = NULL;
+    if (f->settings->mode == MODE_TCP) {
+        c->exchanges++;
+        exchange_start_tcp(&c->base, conn);
+        return;
+    }
+    c->base.session = &c->h1.session;
+    h1_session_init_client(&c->h1, conn, &c->base.env->scratch, &f->limits, &f->client_timeouts, &client_session_events, c);
+}
+
+static void client_refuse(struct client *c) {
+    conn_close(c->conn, CONN_CLOSE_NOW);
+    c->conn = NULL;
+    c->open = false;
+    client_check_gone(c);
+}
+
+static void refuse_proxy_header(struct client *c) {
+    char text[ADDR_TEXT_MAX];
+    size_t n = addr_print(&c->base.addr, text);
+    log_warn("bad_proxy_header", failure_get(FAILURE_bad_proxy_header)->sentence,
+             LOG_STR("frontend", c->base.frontend->settings->name), LOG_SLICE("client", slice_from(text, n)));
+    metrics_add(&c->base.env->metrics, METRIC_client_failures_total, 1);
+    client_refuse(c);
+}
+
+static size_t on_proxy_bytes(struct conn *conn, struct slice bytes) {
+    struct client *c = conn->owner;
+    size_t used = 0;
+    bool has_addr = false;
+    struct addr peer, local;
+    switch (proxy_parse(bytes, &used, &has_addr, &peer, &local)) {
+    case PROXY_MORE:
+        return 0;
+    case PROXY_BAD:
+        refuse_proxy_header(c);
+        return 0;
+    case PROXY_DONE:
+        break;
+    }
+    if (has_addr) {
+        c->base.addr = peer;
+        c->base.local = local;
+        c->base.has_local = true;
+        c->base.port = addr_port(&local);
+    }
+    client_begin(c, conn);
+    return used;
+}
+
+static void on_proxy_gone(struct conn *conn) {
+    client_refuse(conn->owner);
+}
+
+static void on_proxy_error(struct conn *conn, int error_number) {
+    (void)error_number;
+    client_refuse(conn->owner);
+}
+
+static const struct conn_events proxy_header_events = {
+    .on_read = on_proxy_bytes, .on_eof = on_proxy_gone, .on_error = on_proxy_error, .on_timeout = on_proxy_gone};
+
+/* --- birth ------------------------------------------------------------------------------------------------------------------------ */
+
+void client_start(struct env *env, struct frontend *frontend, int fd, const struct addr *peer, uint16_t port, bool accept_proxy) {
+    if (!env->clients.size) slab_init(&env->clients, sizeof(struct client), 64);
+    struct client *c = slab_get(&env->clients);
+    c->base = (struct exchange_client){
+        .env = env, .frontend = frontend, .addr = *peer, .port = port, .fd = fd, .on_exchange_end = on_exchange_end};
+    c->exchanges = 0;
+    c->open = true;
+    c->conn = NULL;
+    task_init(&c->grave, on_grave);
+    list_push_back(&env->live_clients, &c->node);
+    env->client_count++;
+    metrics_add(&env->metrics, METRIC_connections_total, 1);
+    metrics_add(&env->metrics, METRIC_connections_active, 1);
+    struct conn *conn = conn_adopt(&env->loop, fd, &proxy_header_events, c);
+    if (accept_proxy) {
+        c->conn = conn;
+        conn_set_timeout(conn, frontend->client_timeouts.head_us, false);
+    } else {
+        client_begin(c, conn);
+    }
+}
+
+void clients_shutdown(struct env *env) {
+    LIST_FOR(node, &env->live_clients) {
+        struct client *c = LIST_ENTRY(node, struct client, node);
+        if (c->base.session)
+            c->base.session->ops->shutdown(c->base.session);
+        else if (c->conn)
+            client_refuse(c);
+    }
+}
+
+void clients_abort(struct env *env) {
+    LIST_FOR(node, &env->live_clients) {
+        struct client *c = LIST_ENTRY(node, struct client, node);
+        if (c->base.session)
+            c->base.session->ops->abort(c->base.session, FAILURE_shutting_down);
+        else if (c->conn)
+            client_refuse(c);
+    }
+}

@@ -1,0 +1,263 @@
+/* exchange.c: one request and its response: the state machine. Its picture is in the header; what moves between the
+ * streams is in exchange_streams.c, heads and answers in exchange_head.c, the record in exchange_record.c. */
+#include "loomgate/proxy/exchange.h"
+
+#include "loomgate/net/socket.h"
+
+#include "exchange_internal.h"
+
+/* --- states ---------------------------------------------------------------------------------------------------------------- */
+
+#define TO(state) (1U << EXCHANGE_##state)
+static const uint16_t legal_moves[] = {
+    [EXCHANGE_HEAD] = TO(ROUTE) | TO(PICK) | TO(FAIL) | TO(DONE),
+    [EXCHANGE_ROUTE] = TO(PICK) | TO(ANSWER) | TO(FAIL),
+    [EXCHANGE_PICK] = TO(CONNECT) | TO(FAIL),
+    [EXCHANGE_CONNECT] = TO(FORWARD) | TO(TUNNEL) | TO(FAIL) | TO(DONE),
+    [EXCHANGE_FORWARD] = TO(TUNNEL) | TO(FAIL) | TO(DONE),
+    [EXCHANGE_TUNNEL] = TO(DONE),
+    [EXCHANGE_FAIL] = TO(CONNECT) | TO(PICK) | TO(ANSWER) | TO(DONE),
+    [EXCHANGE_ANSWER] = TO(DONE),
+    [EXCHANGE_DONE] = 0,
+};
+
+void exchange_set_state(struct exchange *x, enum exchange_state to) {
+    LG_ASSERT(legal_moves[x->state] & 1U << to);
+    x->state = (uint8_t)to;
+}
+
+/* --- steps: true when the next state is to be looked at now ------------------------------------------------------------------ */
+
+static bool step_route(struct exchange *x) {
+    const struct frontend *f = x->client->frontend;
+    int i = router_find(f->router, &x->request, &x->client->addr);
+    if (i < 0 && !f->has_fallback) {
+        x->cause = FAILURE_no_route;
+        exchange_set_state(x, EXCHANGE_FAIL);
+        return true;
+    }
+    x->route = i < 0 ? &f->fallback : &f->routes[i];
+    if (x->client->session && x->route->settings)
+        x->client->session->ops->set_timeouts(x->client->session, &x->route->client_timeouts);
+    deadline_set(&x->env->loop, &x->deadline, x->route->request_us);
+    exchange_set_state(x, x->route->backend ? EXCHANGE_PICK : EXCHANGE_ANSWER);
+    return true;
+}
+
+static const struct addr *local_addr(struct exchange *x) {
+    if (x->client->has_local) return &x->client->local;
+    if (!x->fd_local) x->fd_local = socket_local_addr(x->client->fd, &x->local);
+    return &x->local;
+}
+
+static bool step_pick(struct exchange *x) {
+    const struct balance_member *m = backend_pick(x->route->backend, &x->tried);
+    if (!m) {
+        x->cause = FAILURE_no_server;
+        exchange_set_state(x, EXCHANGE_FAIL);
+        return true;
+    }
+    x->picked = m;
+    if (x->tried.count < TRIED_MAX) x->tried.v[x->tried.count++] = m->server;
+    exchange_set_state(x, EXCHANGE_CONNECT);
+    return true;
+}
+
+static bool step_connect(struct exchange *x) {
+    if (x->attempt.member) return false; /* under way */
+    bool sends_proxy = x->picked->settings->send_proxy != SEND_PROXY_OFF;
+    bool ready = attempt_start(&x->attempt, &(struct attempt_request){
+                                                .member = x->picked,
+                                                .route = x->route,
+                                                .raw = !x->front,
+                                                .fresh = x->fresh,
+                                                .certain = !method_is_idempotent(x->request.method),
+                                                .client = &x->client->addr,
+                                                .local = sends_proxy ? local_addr(x) : NULL,
+                                            });
+    if (ready) {
+        exchange_set_state(x, EXCHANGE_FORWARD);
+        return true;
+    }
+    if (x->has_body && !x->request_ended) exchange_pause_front(x, true);
+    return false;
+}
+
+/* A request whose idle connection turned out to be closed is sent once more, on a fresh one to the same server, when
+ * it cannot have been processed or may be repeated (RFC 9110 section 9.2.2), and all of it is still here. */
+static bool may_resend(const struct exchange *x) {
+    const struct failure_row *row = failure_get(x->cause);
+    if (x->cause != FAILURE_closed_idle || x->resent || x->response_started || !x->front) return false;
+    bool safe = x->untouched || (row->retry == RETRY_IDEMPOTENT && method_is_idempotent(x->request.method));
+    bool complete = !x->body_in || replay_is_possible(&x->replay);
+    return safe && complete;
+}
+
+static bool step_fail(struct exchange *x) {
+    if (may_resend(x)) {
+        x->resent = x->fresh = true;
+        x->cause = FAILURE_NONE;
+        metrics_add(&x->env->metrics, METRIC_resends_total, 1);
+        exchange_set_state(x, EXCHANGE_CONNECT);
+        return true;
+    }
+    if (x->front && !x->response_started && failure_get(x->cause)->status) {
+        exchange_set_state(x, EXCHANGE_ANSWER);
+        return true;
+    }
+    if (x->front) {
+        struct stream *front = x->front;
+        front->ops->reset(front);
+        exchange_front_gone(x);
+    }
+    if (x->tcp_front) {
+        conn_close(x->tcp_front, CONN_CLOSE_RESET);
+        x->tcp_front = NULL;
+    }
+    exchange_check_done(x);
+    return false;
+}
+
+void exchange_run(struct exchange *x) {
+    bool on = true;
+    while (on) {
+        switch ((enum exchange_state)x->state) {
+        case EXCHANGE_ROUTE: on = step_route(x); break;
+        case EXCHANGE_PICK: on = step_pick(x); break;
+        case EXCHANGE_CONNECT: on = step_connect(x); break;
+        case EXCHANGE_FAIL: on = step_fail(x); break;
+        case EXCHANGE_FORWARD: exchange_forward(x); on = false; break;
+        case EXCHANGE_ANSWER: exchange_answer(x); on = false; break;
+        case EXCHANGE_HEAD:
+        case EXCHANGE_TUNNEL:
+        case EXCHANGE_DONE: on = false; break;
+        }
+    }
+}
+
+/* --- failures and the end ------------------------------------------------------------------------------------------------------- */
+
+void exchange_end_try(struct exchange *x, enum failure f) {
+    if (!x->attempt.member) return;
+    if (x->attempt.connect_us != UINT64_MAX) x->connect_us = x->attempt.connect_us;
+    if (x->try_count < ACCESS_TRIES_MAX)
+        x->tries[x->try_count++] = (struct access_try){
+            .server = x->attempt.member->server->name, .total_us = x->env->loop.now_us - x->attempt.began_us, .cause = f};
+    attempt_end(&x->attempt);
+}
+
+void exchange_fail(struct exchange *x, enum failure f) {
+    if (x->state == EXCHANGE_DONE) return;
+    x->cause = (uint8_t)f;
+    if (x->back) x->back->ops->reset(x->back);
+    x->back = NULL;
+    exchange_end_try(x, f);
+    if (x->state == EXCHANGE_TUNNEL || x->state == EXCHANGE_ANSWER) {
+        exchange_check_done(x);
+        return;
+    }
+    exchange_set_state(x, EXCHANGE_FAIL);
+    exchange_run(x);
+}
+
+static void on_deadline(struct deadline *d) {
+    exchange_fail(LG_CONTAINER_OF(d, struct exchange, deadline), FAILURE_request_timeout);
+}
+
+static void on_grave(struct task *task) {
+    struct exchange *x = LG_CONTAINER_OF(task, struct exchange, grave);
+    struct env *env = x->env;
+    replay_stop(&x->replay, &env->loop.chunks);
+    arena_fini(&x->arena);
+    slab_put(&env->exchanges, x);
+}
+
+void exchange_front_gone(struct exchange *x) {
+    x->bytes_in += x->front->bytes_in;
+    x->bytes_out += x->front->bytes_out;
+    x->front = NULL;
+}
+
+void exchange_check_done(struct exchange *x) {
+    if (x->state == EXCHANGE_DONE || x->front || x->back || x->tcp_front || x->tunnel.front) return;
+    exchange_end_try(x, x->cause);
+    exchange_set_state(x, EXCHANGE_DONE);
+    deadline_cancel(&x->deadline);
+    exchange_record(x);
+    x->env->exchange_count--;
+    struct exchange_client *client = x->client;
+    if (client->session) client->session->ops->set_timeouts(client->session, &client->frontend->client_timeouts);
+    loop_bury(&x->env->loop, &x->grave);
+    client->on_exchange_end(client);
+}
+
+/* --- birth ------------------------------------------------------------------------------------------------------------------------ */
+
+static void on_ready(struct attempt *a) {
+    struct exchange *x = LG_CONTAINER_OF(a, struct exchange, attempt);
+    if (a->raw) {
+        exchange_set_state(x, EXCHANGE_TUNNEL);
+        struct conn *front = x->tcp_front, *back = a->conn;
+        x->tcp_front = NULL;
+        a->conn = NULL;
+        tunnel_start(&x->tunnel, front, back, x->route->tunnel_us, &exchange_tunnel_events);
+        return;
+    }
+    exchange_set_state(x, EXCHANGE_FORWARD);
+    exchange_run(x);
+}
+
+static void on_failed(struct attempt *a, enum failure f) {
+    exchange_fail(LG_CONTAINER_OF(a, struct exchange, attempt), f);
+}
+
+static const struct attempt_events exchange_attempt_events = {on_ready, on_failed};
+
+static struct exchange *exchange_new(struct exchange_client *client) {
+    struct env *env = client->env;
+    if (!env->exchanges.size) slab_init(&env->exchanges, EXCHANGE_SIZE, 16);
+    struct exchange *x = slab_get(&env->exchanges);
+    memset(x, 0, offsetof(struct exchange, id_room));
+    x->client = client;
+    x->env = env;
+    x->start_us = env->loop.now_us;
+    x->unix_us = env->loop.unix_us;
+    x->first_byte_us = x->connect_us = UINT64_MAX;
+    arena_init(&x->arena, x->arena_room, EXCHANGE_SIZE - offsetof(struct exchange, arena_room));
+    attempt_init(&x->attempt, env, &exchange_attempt_events);
+    deadline_init(&x->deadline, on_deadline);
+    task_init(&x->grave, on_grave);
+    env->exchange_count++;
+    return x;
+}
+
+void exchange_start(struct exchange_client *client, struct stream *front) {
+    struct exchange *x = exchange_new(client);
+    x->front = front;
+    front->events = &exchange_front_events;
+    front->owner = x;
+    env_make_id(x->env, x->id_room);
+    x->id = slice_from(x->id_room, ENV_ID_LEN);
+}
+
+/* While a server is looked for, the client's bytes wait in the kernel. */
+static const struct conn_events waiting_events;
+
+void exchange_start_tcp(struct exchange_client *client, struct conn *front) {
+    struct exchange *x = exchange_new(client);
+    x->tcp_front = front;
+    env_make_id(x->env, x->id_room);
+    x->id = slice_from(x->id_room, ENV_ID_LEN);
+    x->route = &client->frontend->fallback;
+    conn_set_owner(front, &waiting_events, x);
+    conn_pause(front);
+    exchange_set_state(x, EXCHANGE_PICK);
+    exchange_run(x);
+}
+
+static void on_waiting_error(struct conn *c, int error_number) {
+    (void)error_number;
+    exchange_fail(c->owner, FAILURE_client_closed);
+}
+
+static const struct conn_events waiting_events = {.on_error = on_waiting_error};

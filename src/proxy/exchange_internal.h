@@ -1,0 +1,34 @@
+/* exchange_internal.h: what the files of the exchange share. */
+#ifndef LOOMGATE_PROXY_EXCHANGE_INTERNAL_H
+#define LOOMGATE_PROXY_EXCHANGE_INTERNAL_H
+
+#include "loomgate/proxy/exchange.h"
+
+/* exchange.c: the only writer of the state; asserts that the move is legal. */
+void exchange_set_state(struct exchange *x, enum exchange_state to);
+void exchange_run(struct exchange *x);
+void exchange_fail(struct exchange *x, enum failure f);
+/* The client's stream has ended: takes its counts and forgets it. */
+void exchange_front_gone(struct exchange *x);
+/* Ends it when nothing is open any more. */
+void exchange_check_done(struct exchange *x);
+/* The try under way is over; `back` must have been closed or taken before. */
+void exchange_end_try(struct exchange *x, enum failure f);
+
+/* exchange_streams.c: both sides' events, and what is sent to either side. */
+extern const struct stream_events exchange_front_events, exchange_back_events;
+void exchange_forward(struct exchange *x);
+void exchange_pause_front(struct exchange *x, bool pause);
+extern const struct tunnel_events exchange_tunnel_events;
+
+/* exchange_head.c: a request's head made ready: id, limits, rewriting. FAILURE_NONE when it may be routed. */
+enum failure exchange_prepare(struct exchange *x, const struct message *m);
+/* Edits the request for its server: once, however often it is sent. */
+void exchange_rewrite_request(struct exchange *x);
+/* Answers what the route says, or the failure. The exchange may have ended when it returns. */
+void exchange_answer(struct exchange *x);
+
+/* exchange_record.c: the access record and the counters. */
+void exchange_record(struct exchange *x);
+
+#endif

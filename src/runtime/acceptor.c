@@ -1,0 +1,115 @@
+/* acceptor.c: the live listening socket of one bind point in one worker. */
+#include "loomgate/runtime/acceptor.h"
+
+#include "loomgate/net/socket.h"
+#include "loomgate/proxy/client.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+enum { BURST_MAX = 64 };
+
+enum accept_result { ACCEPT_ONE, ACCEPT_NONE, ACCEPT_PAUSE };
+
+static void acceptor_pause(struct acceptor *a) {
+    a->paused = true;
+    ev_io_stop(a->env->loop.ev, &a->io);
+}
+
+static void leave_gates(struct acceptor *a) {
+    gate_leave(&a->frontend->gate);
+    gate_leave(a->env->gate);
+}
+
+/* A lack of descriptors or memory passes; until then waiting clients stay in the kernel's queue. */
+static void acceptor_starve(struct acceptor *a, int error_number) {
+    metrics_add(&a->env->metrics, METRIC_accept_errors_total, 1);
+    if (!a->starved)
+        log_warn("accept_paused", "accepting pauses until descriptors or memory are free again",
+                 LOG_STR("frontend", a->frontend->settings->name), LOG_STR("error", strerror(error_number)),
+                 LOG_INT("connections", a->env->client_count));
+    a->starved = true;
+    deadline_set(&a->env->loop, &a->retry, ACCEPT_RETRY_US);
+}
+
+static void tell_recovery(struct acceptor *a) {
+    a->starved = false;
+    log_info("accept_resumed", "accepting again", LOG_STR("frontend", a->frontend->settings->name),
+             LOG_INT("connections", a->env->client_count));
+}
+
+static enum accept_result accept_failed(struct acceptor *a, int error_number) {
+    switch (error_number) {
+    case EAGAIN:
+        return ACCEPT_NONE;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        acceptor_starve(a, error_number);
+        return ACCEPT_PAUSE;
+    default: /* the client has given up already, or its network has (accept(2), "Error handling") */
+        metrics_add(&a->env->metrics, METRIC_accept_errors_total, 1);
+        return ACCEPT_ONE;
+    }
+}
+
+static enum accept_result accept_one(struct acceptor *a) {
+    struct addr peer;
+    if (!gate_enter(a->env->gate)) return ACCEPT_PAUSE;
+    if (!gate_enter(&a->frontend->gate)) {
+        gate_leave(a->env->gate);
+        return ACCEPT_PAUSE;
+    }
+    int fd = socket_accept(a->io.fd, &peer);
+    if (fd < 0) {
+        int error_number = errno;
+        leave_gates(a);
+        return accept_failed(a, error_number);
+    }
+    if (a->starved) tell_recovery(a);
+    client_start(a->env, a->frontend, fd, &peer, a->port, a->accept_proxy);
+    return ACCEPT_ONE;
+}
+
+/* A quiet listener asks for one connection and so saves the call that would say "no more"; a busy one takes many. */
+static void on_acceptable(struct ev_loop *ev, ev_io *w, int events) {
+    (void)ev, (void)events;
+    struct acceptor *a = w->data;
+    for (unsigned n = 0; n < a->burst; n++) {
+        enum accept_result result = accept_one(a);
+        if (result == ACCEPT_ONE) continue;
+        if (result == ACCEPT_PAUSE) acceptor_pause(a);
+        a->burst = n ? n : 1;
+        return;
+    }
+    if (a->burst < BURST_MAX) a->burst *= 2;
+}
+
+static void on_retry(struct deadline *d) {
+    acceptor_resume(LG_CONTAINER_OF(d, struct acceptor, retry));
+}
+
+void acceptor_init(struct acceptor *a, struct env *env, struct frontend *frontend, int fd, uint16_t port, bool accept_proxy) {
+    *a = (struct acceptor){.env = env, .frontend = frontend, .port = port, .accept_proxy = accept_proxy, .burst = 1};
+    deadline_init(&a->retry, on_retry);
+    ev_io_init(&a->io, on_acceptable, fd, EV_READ);
+    a->io.data = a;
+    ev_io_start(env->loop.ev, &a->io);
+}
+
+void acceptor_resume(struct acceptor *a) {
+    if (!a->paused) return;
+    a->paused = false;
+    deadline_cancel(&a->retry);
+    ev_io_start(a->env->loop.ev, &a->io);
+}
+
+void acceptor_close(struct acceptor *a) {
+    if (a->io.fd < 0) return;
+    while (accept_one(a) == ACCEPT_ONE && a->env->client_count) continue;
+    ev_io_stop(a->env->loop.ev, &a->io);
+    deadline_cancel(&a->retry);
+    close(a->io.fd);
+    a->io.fd = -1;
+}

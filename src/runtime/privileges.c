@@ -1,0 +1,44 @@
+/* privileges.c: what only root may do is done, then given up. */
+#include "loomgate/runtime/privileges.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* Names are looked up before chroot, while their files can be read. */
+bool privileges_drop(const struct global_settings *g, struct error *e) {
+    uid_t uid = 0;
+    gid_t gid = 0;
+    if (g->user) {
+        const struct passwd *p = getpwnam(g->user);
+        if (!p) return error_set(e, "global.user: there is no user '%s'", g->user);
+        uid = p->pw_uid;
+        gid = p->pw_gid;
+    }
+    if (g->group) {
+        const struct group *found = getgrnam(g->group);
+        if (!found) return error_set(e, "global.group: there is no group '%s'", g->group);
+        gid = found->gr_gid;
+    }
+    if ((g->user || g->group) && geteuid() == 0) {
+        int failed = g->user ? initgroups(g->user, gid) : setgroups(0, NULL);
+        if (failed) return error_set_errno(e, "cannot set the groups");
+    }
+    if (g->chroot && (chroot(g->chroot) != 0 || chdir("/") != 0))
+        return error_set_errno(e, "global.chroot: cannot change root to '%s'", g->chroot);
+    if ((g->user || g->group) && setgid(gid) != 0) return error_set_errno(e, "cannot become group %u", (unsigned)gid);
+    if (g->user && setuid(uid) != 0) return error_set_errno(e, "cannot become user '%s'", g->user);
+    if (g->user && uid != 0 && setuid(0) == 0) return error_set(e, "root's privileges came back after they were dropped");
+    return true;
+}
+
+uint64_t privileges_raise_descriptors(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    return limit.rlim_cur;
+}

@@ -1,0 +1,236 @@
+/* runtime.c: the control thread: workers, signals, shutdown. */
+#include "loomgate/runtime/runtime.h"
+
+#include "loomgate/net/socket.h"
+#include "loomgate/runtime/privileges.h"
+#include "loomgate/runtime/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { LOG_PATIENCE_MS = 1000, DESCRIPTORS_ELSEWHERE = 64 };
+
+enum stop_state { RUNNING, DRAINING, STOPPED };
+
+struct runtime {
+    struct loop loop;
+    struct mailbox box;
+    struct registry registry;
+    struct snapshot *snapshot;
+    struct gate gate;
+    struct worker **workers;
+    unsigned worker_count, started, drained;
+    enum stop_state state;
+    struct deadline grace;
+    ev_signal signals[5];
+    struct texts unix_listeners; /* files to remove at the end */
+};
+
+/* --- listeners ------------------------------------------------------------------------------------------------------------ */
+
+static void tell_listening(const struct frontend *f, const struct addr *a, unsigned workers) {
+    char text[ADDR_TEXT_MAX];
+    size_t n = addr_print(a, text);
+    log_info("listening", NULL, LOG_STR("frontend", f->settings->name), LOG_SLICE("address", slice_from(text, n)),
+             LOG_INT("workers", workers));
+}
+
+static bool listen_on(struct runtime *r, struct frontend *f, const struct listener_settings *l, struct error *e) {
+    struct addr a, bound;
+    if (!addr_resolve(&a, &l->address, e)) return false;
+    int *fds = xcalloc(r->worker_count, sizeof *fds);
+    bool ok = socket_listen(&a, l->address.kind == ADDRESS_ANY, l->backlog, r->worker_count, fds, e);
+    if (ok) {
+        if (!socket_local_addr(fds[0], &bound)) bound = a;
+        for (unsigned i = 0; i < r->worker_count; i++)
+            worker_add_acceptor(r->workers[i], f, fds[i], addr_port(&bound), l->accept_proxy);
+        tell_listening(f, addr_is_unix(&a) ? &a : &bound, r->worker_count);
+    }
+    free(fds);
+    return ok;
+}
+
+static bool listen_on_all(struct runtime *r, struct error *e) {
+    for (uint32_t i = 0; i < r->snapshot->frontend_count; i++) {
+        struct frontend *f = &r->snapshot->frontends[i];
+        for (uint32_t k = 0; k < f->settings->listener_count; k++)
+            if (!listen_on(r, f, &f->settings->listeners[k], e)) return false;
+    }
+    return true;
+}
+
+/* A socket's file outlives the socket; nobody answers there any more. */
+static void remove_socket_files(const struct runtime *r) {
+    for (uint32_t i = 0; i < r->snapshot->frontend_count; i++) {
+        const struct frontend_settings *f = r->snapshot->frontends[i].settings;
+        for (uint32_t k = 0; k < f->listener_count; k++)
+            if (f->listeners[k].address.kind == ADDRESS_UNIX) unlink(f->listeners[k].address.host);
+    }
+}
+
+/* --- stopping ---------------------------------------------------------------------------------------------------------------- */
+
+static void stop_now(struct runtime *r) {
+    r->state = STOPPED;
+    loop_stop(&r->loop);
+}
+
+static void on_drained(struct worker *w) {
+    struct runtime *r = w->owner;
+    if (++r->drained == r->worker_count) stop_now(r);
+}
+
+static void on_grace_over(struct deadline *d) {
+    struct runtime *r = LG_CONTAINER_OF(d, struct runtime, grace);
+    log_warn("grace_over", "stopping although exchanges still run", LOG_INT("connections", atomic_load(&r->gate.open)));
+    stop_now(r);
+}
+
+static void on_stop_signal(struct ev_loop *ev, ev_signal *w, int events) {
+    (void)ev, (void)events;
+    struct runtime *r = w->data;
+    uint64_t grace_us = r->snapshot->config->global.shutdown_grace_us;
+    if (r->state != RUNNING) {
+        log_warn("stopping", "stopping at once", LOG_INT("connections", atomic_load(&r->gate.open)));
+        stop_now(r);
+        return;
+    }
+    r->state = DRAINING;
+    log_info("stopping", "no new connections; what runs may finish", LOG_INT("connections", atomic_load(&r->gate.open)),
+             LOG_INT("grace_s", grace_us / 1000000));
+    for (unsigned i = 0; i < r->worker_count; i++) worker_drain(r->workers[i]);
+    deadline_set(&r->loop, &r->grace, grace_us);
+}
+
+static void on_reopen_signal(struct ev_loop *ev, ev_signal *w, int events) {
+    (void)ev, (void)w, (void)events;
+    log_reopen();
+    log_info("logs_reopened", NULL);
+}
+
+static void on_refused_signal(struct ev_loop *ev, ev_signal *w, int events) {
+    (void)ev, (void)events;
+    log_warn("not_supported", w->signum == SIGHUP ? "reload by SIGHUP is not supported yet; the configuration stays as it is"
+                                                  : "upgrade by SIGUSR2 is not supported yet; nothing was done");
+}
+
+static void watch_signals(struct runtime *r) {
+    static const struct {
+        int number;
+        void (*run)(struct ev_loop *ev, ev_signal *w, int events);
+    } rows[LG_COUNT(r->signals)] = {
+        {SIGTERM, on_stop_signal},   {SIGINT, on_stop_signal},     {SIGUSR1, on_reopen_signal},
+        {SIGHUP, on_refused_signal}, {SIGUSR2, on_refused_signal},
+    };
+    for (size_t i = 0; i < LG_COUNT(rows); i++) {
+        ev_signal_init(&r->signals[i], rows[i].run, rows[i].number);
+        r->signals[i].data = r;
+        ev_signal_start(r->loop.ev, &r->signals[i]);
+    }
+}
+
+/* --- starting ------------------------------------------------------------------------------------------------------------------ */
+
+static void on_gate_left(struct worker *w) {
+    struct runtime *r = w->owner;
+    for (unsigned i = 0; i < r->worker_count; i++) worker_resume(r->workers[i]);
+}
+
+static void make_workers(struct runtime *r) {
+    unsigned listeners = 0;
+    for (uint32_t i = 0; i < r->snapshot->frontend_count; i++) listeners += r->snapshot->frontends[i].settings->listener_count;
+    r->worker_count = r->snapshot->config->global.workers;
+    r->workers = xcalloc(r->worker_count, sizeof(struct worker *));
+    for (unsigned i = 0; i < r->worker_count; i++) {
+        struct worker *w = aligned_alloc(LG_CACHE_LINE, (sizeof *w + LG_CACHE_LINE - 1) / LG_CACHE_LINE * LG_CACHE_LINE);
+        LG_ASSERT(w != NULL);
+        memset(w, 0, sizeof *w);
+        w->owner = r;
+        w->on_drained = on_drained;
+        w->on_gate_left = on_gate_left;
+        worker_init(w, i, r->snapshot, &r->gate, &r->box, listeners);
+        r->workers[i] = w;
+    }
+}
+
+static void check_descriptors(const struct runtime *r) {
+    uint64_t limit = privileges_raise_descriptors();
+    uint64_t wanted = (uint64_t)r->gate.limit * 2 + DESCRIPTORS_ELSEWHERE;
+    if (limit && limit < wanted)
+        log_warn("few_descriptors", "max_connections clients and as many server connections would not fit the limit of "
+                                    "open files; accepting will pause before",
+                 LOG_INT("limit", limit), LOG_INT("wanted", wanted));
+}
+
+static bool write_pid(const char *path, struct error *e) {
+    if (!path) return true;
+    FILE *f = fopen(path, "we");
+    if (!f) return error_set_errno(e, "cannot write the pid file '%s'", path);
+    fprintf(f, "%d\n", (int)getpid());
+    return fclose(f) == 0 || error_set_errno(e, "cannot write the pid file '%s'", path);
+}
+
+static bool runtime_start(struct runtime *r, const char *pid_path, struct error *e) {
+    const struct global_settings *g = &r->snapshot->config->global;
+    r->gate.limit = g->max_connections;
+    check_descriptors(r);
+    make_workers(r);
+    if (!listen_on_all(r, e) || !write_pid(pid_path, e) || !privileges_drop(g, e)) return false;
+    watch_signals(r);
+    for (; r->started < r->worker_count; r->started++)
+        if (!worker_start(r->workers[r->started], e)) return false;
+    log_info("ready", "serving", LOG_STR("version", LG_VERSION), LOG_INT("workers", r->worker_count), LOG_INT("pid", getpid()));
+    return true;
+}
+
+static void runtime_stop(struct runtime *r, bool clean) {
+    for (unsigned i = 0; i < r->started; i++) worker_stop(r->workers[i], clean);
+    for (size_t i = 0; i < LG_COUNT(r->signals); i++) ev_signal_stop(r->loop.ev, &r->signals[i]);
+    remove_socket_files(r);
+    if (!clean) return; /* connections still point into all of this; the process is about to end */
+    for (unsigned i = 0; i < r->worker_count; i++) free(r->workers[i]);
+    free(r->workers);
+    snapshot_unref(r->snapshot, &r->registry);
+    registry_fini(&r->registry);
+    deadline_cancel(&r->grace);
+    mailbox_fini(&r->box);
+    loop_fini(&r->loop);
+}
+
+/* Lives as long as the process: after an unclean stop, threads' leftovers still point here. */
+static struct runtime the_runtime;
+
+int runtime_run(struct config *config, const char *pid_path) {
+    struct runtime *r = &the_runtime;
+    struct error e;
+    const struct log_settings log = config->global.log;
+    log_init(log.queue);
+    struct log_sink *sink = log_open(log.target, log.path, &e);
+    if (!sink) {
+        log_error("start_failed", e.text);
+        config_free(config);
+        log_fini(LOG_PATIENCE_MS);
+        return 1;
+    }
+    log_configure(sink, log.format, log.level);
+    signal(SIGPIPE, SIG_IGN);
+    loop_init(&r->loop);
+    mailbox_init(&r->box, &r->loop, r);
+    deadline_init(&r->grace, on_grace_over);
+    registry_init(&r->registry);
+    r->snapshot = snapshot_build(config, &r->registry, &e);
+    bool ok = r->snapshot && runtime_start(r, pid_path, &e);
+    if (ok)
+        loop_run(&r->loop);
+    else
+        log_error("start_failed", e.text);
+    bool clean = ok && r->drained == r->worker_count;
+    if (r->snapshot) runtime_stop(r, clean);
+    if (pid_path) unlink(pid_path);
+    if (ok) log_info("stopped", NULL, LOG_INT("log_lost", log_lost()));
+    log_fini(LOG_PATIENCE_MS);
+    return ok ? 0 : 1;
+}

@@ -1,0 +1,112 @@
+/* worker.c: one thread with a loop, its acceptors and its part of all connections. */
+#include "loomgate/runtime/worker.h"
+
+#include "loomgate/proxy/client.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void check_drained(struct worker *w) {
+    if (!w->env.draining || w->told_drained || w->env.client_count) return;
+    w->told_drained = true;
+    pools_close_idle(&w->env.pools);
+    mailbox_post(w->home, &w->drained);
+}
+
+static void deliver_drained(struct mail *mail, void *receiver) {
+    (void)receiver;
+    struct worker *w = LG_CONTAINER_OF(mail, struct worker, drained);
+    w->on_drained(w);
+}
+
+static void deliver_drain(struct mail *mail, void *receiver) {
+    struct worker *w = receiver;
+    (void)mail;
+    if (w->env.draining) return;
+    for (unsigned i = 0; i < w->acceptor_count; i++) acceptor_close(&w->acceptors[i]);
+    w->env.draining = true;
+    clients_shutdown(&w->env);
+    check_drained(w);
+}
+
+static void deliver_resume(struct mail *mail, void *receiver) {
+    struct worker *w = receiver;
+    (void)mail;
+    atomic_store(&w->resume_posted, false);
+    for (unsigned i = 0; i < w->acceptor_count && !w->env.draining; i++) acceptor_resume(&w->acceptors[i]);
+}
+
+static void deliver_stop(struct mail *mail, void *receiver) {
+    struct worker *w = receiver;
+    (void)mail;
+    loop_stop(&w->env.loop);
+}
+
+static void on_gate_left(struct env *env) {
+    struct worker *w = env->owner;
+    w->on_gate_left(w);
+}
+
+static void on_client_gone(struct env *env) {
+    check_drained(env->owner);
+}
+
+void worker_init(struct worker *w, unsigned index, struct snapshot *snapshot, struct gate *gate, struct mailbox *home,
+                 unsigned acceptor_room) {
+    w->index = index;
+    w->home = home;
+    w->acceptors = xcalloc(acceptor_room, sizeof *w->acceptors);
+    env_init(&w->env, gate);
+    w->env.snapshot = snapshot;
+    w->env.owner = w;
+    w->env.on_gate_left = on_gate_left;
+    w->env.on_client_gone = on_client_gone;
+    mailbox_init(&w->box, &w->env.loop, w);
+    w->drain.deliver = deliver_drain;
+    w->stop.deliver = deliver_stop;
+    w->resume.deliver = deliver_resume;
+    w->drained.deliver = deliver_drained;
+}
+
+void worker_add_acceptor(struct worker *w, struct frontend *frontend, int fd, uint16_t port, bool accept_proxy) {
+    acceptor_init(&w->acceptors[w->acceptor_count++], &w->env, frontend, fd, port, accept_proxy);
+}
+
+static void *worker_main(void *arg) {
+    struct worker *w = arg;
+    char name[16];
+    snprintf(name, sizeof name, "worker-%u", w->index);
+    pthread_setname_np(pthread_self(), name);
+    loop_run(&w->env.loop);
+    log_thread_end();
+    return NULL;
+}
+
+/* Signals are the control thread's business. */
+bool worker_start(struct worker *w, struct error *e) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&w->thread, NULL, worker_main, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed ? error_set(e, "cannot start worker %u: %s", w->index, strerror(failed)) : true;
+}
+
+void worker_drain(struct worker *w) {
+    mailbox_post(&w->box, &w->drain);
+}
+
+void worker_resume(struct worker *w) {
+    if (!atomic_exchange(&w->resume_posted, true)) mailbox_post(&w->box, &w->resume);
+}
+
+void worker_stop(struct worker *w, bool clean) {
+    mailbox_post(&w->box, &w->stop);
+    pthread_join(w->thread, NULL);
+    for (unsigned i = 0; i < w->acceptor_count; i++) acceptor_close(&w->acceptors[i]);
+    if (!clean) return; /* what still runs ends with the process */
+    mailbox_fini(&w->box);
+    env_fini(&w->env);
+    free(w->acceptors);
+}

@@ -1,0 +1,112 @@
+/* snapshot.c: one configuration made ready to serve. */
+#include "loomgate/snapshot/snapshot.h"
+
+#include "loomgate/base/mem.h"
+
+#include <stdlib.h>
+
+bool gate_enter(struct gate *g) {
+    /* Compare and swap, so that a refused one is never counted, not even for a moment: nobody else is refused by it. */
+    uint32_t open = atomic_load_explicit(&g->open, memory_order_relaxed);
+    do
+        if (g->limit && open >= g->limit) return false;
+    while (!atomic_compare_exchange_weak_explicit(&g->open, &open, open + 1, memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+bool gate_leave(struct gate *g) {
+    uint32_t open = atomic_fetch_sub_explicit(&g->open, 1, memory_order_relaxed);
+    return g->limit && open >= g->limit;
+}
+
+static uint64_t override(uint64_t route, uint64_t base) {
+    return route == SETTING_UNSET ? base : route;
+}
+
+/* A route's own limits of time win over its frontend's and its backend's. */
+static void set_timeouts(struct route *r, const struct timeout_settings *front, const struct backend_settings *back) {
+    static const struct timeout_settings nothing = {SETTING_UNSET, SETTING_UNSET, SETTING_UNSET, SETTING_UNSET, SETTING_UNSET,
+                                                    SETTING_UNSET, SETTING_UNSET, SETTING_UNSET, SETTING_UNSET};
+    const struct timeout_settings *own = r->settings ? &r->settings->timeouts : &nothing;
+    r->request_us = override(own->request_us, front->request_us);
+    r->client_timeouts = (struct session_timeouts){
+        .idle_us = override(own->keep_alive_us, front->keep_alive_us),
+        .head_us = override(own->header_us, front->header_us),
+        .stall_us = override(own->client_us, front->client_us),
+    };
+    if (!back) return;
+    r->server_timeouts = (struct session_timeouts){
+        .idle_us = back->pool.idle_timeout_us,
+        .head_us = override(own->response_us, back->timeouts.response_us),
+        .stall_us = override(own->server_us, back->timeouts.server_us),
+    };
+    r->connect_us = override(own->connect_us, back->timeouts.connect_us);
+    r->tunnel_us = override(own->tunnel_us, back->timeouts.tunnel_us);
+}
+
+static void init_routes(struct frontend *f, struct snapshot *s) {
+    const struct frontend_settings *settings = f->settings;
+    f->routes = xcalloc(settings->route_count, sizeof *f->routes);
+    for (uint32_t i = 0; i < settings->route_count; i++) {
+        const struct route_settings *r = &settings->routes[i];
+        struct backend *b = r->action == ROUTE_BACKEND ? &s->backends[r->backend] : NULL;
+        f->routes[i] = (struct route){.name = r->name, .settings = r, .backend = b};
+        set_timeouts(&f->routes[i], &settings->timeouts, b ? b->settings : NULL);
+    }
+    f->has_fallback = settings->default_backend >= 0;
+    if (!f->has_fallback) return;
+    f->fallback.backend = &s->backends[settings->default_backend];
+    set_timeouts(&f->fallback, &settings->timeouts, f->fallback.backend->settings);
+}
+
+static bool init_frontend(struct frontend *f, const struct frontend_settings *settings, struct snapshot *s, struct error *e) {
+    const struct timeout_settings *t = &settings->timeouts;
+    f->settings = settings;
+    f->client_timeouts = (struct session_timeouts){t->keep_alive_us, t->header_us, t->client_us};
+    f->limits = (struct h1_limits){settings->limits.header_size, settings->limits.header_count, settings->limits.uri_size};
+    f->gate.limit = settings->max_connections;
+    f->id_name = slice_of(settings->request_id.header);
+    init_routes(f, s);
+    f->router = router_new(settings->routes, settings->route_count);
+    if (!settings->access_log.on) return true;
+    f->access_log = log_open(settings->access_log.target, settings->access_log.path, e);
+    return f->access_log != NULL;
+}
+
+struct snapshot *snapshot_build(struct config *config, struct registry *registry, struct error *e) {
+    struct snapshot *s = xcalloc(1, sizeof *s);
+    s->refs = 1;
+    s->config = config;
+    s->backends = xcalloc(config->backend_count, sizeof *s->backends);
+    s->frontends = xcalloc(config->frontend_count, sizeof *s->frontends);
+    bool ok = true;
+    for (uint32_t i = 0; ok && i < config->backend_count; i++) {
+        ok = backend_init(&s->backends[i], &config->backends[i], registry, e);
+        if (ok) s->backend_count++;
+    }
+    for (uint32_t i = 0; ok && i < config->frontend_count; i++) {
+        s->frontend_count++;
+        ok = init_frontend(&s->frontends[i], &config->frontends[i], s, e);
+    }
+    if (ok) return s;
+    snapshot_unref(s, registry);
+    return NULL;
+}
+
+void snapshot_ref(struct snapshot *s) {
+    s->refs++;
+}
+
+void snapshot_unref(struct snapshot *s, struct registry *registry) {
+    LG_ASSERT(s->refs > 0);
+    if (--s->refs) return;
+    for (uint32_t i = 0; i < s->frontend_count; i++) {
+        router_free(s->frontends[i].router);
+        free(s->frontends[i].routes);
+    }
+    for (uint32_t i = 0; i < s->backend_count; i++) backend_fini(&s->backends[i], registry);
+    free(s->frontends);
+    free(s->backends);
+    config_free(s->config);
+    free(s);
+}

@@ -1,0 +1,71 @@
+/* test_h1_guards.c: the corpus of good and bad messages, whole, in two pieces at every place, and byte by byte. */
+#include "h1_play.h"
+
+#include <setjmp.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+struct row {
+    const char *what, *asked;
+    struct slice bytes;
+    const char *account;
+};
+
+#define PLAY(what, bytes, account) {what, "", SLICE(bytes), account},
+static const struct row requests[] = {
+#include "corpus/requests.def"
+};
+#undef PLAY
+#define PLAY(what, asked, bytes, account) {what, asked, SLICE(bytes), account},
+static const struct row responses[] = {
+#include "corpus/responses.def"
+};
+#undef PLAY
+
+static void play(struct h1_play *p, const struct row *row, enum h1_role role, size_t first, size_t rest) {
+    memset(p, 0, sizeof *p);
+    p->role = role;
+    p->limits = (struct h1_limits){.head_bytes = 1024, .field_count = 12, .uri_bytes = 100};
+    p->upgrade_asked = strcmp(row->asked, "UPGRADE") == 0;
+    p->asked = p->upgrade_asked ? METHOD_GET : method_find(slice_of(row->asked));
+    h1_play(p, row->bytes, first, rest);
+}
+
+static void same(const struct row *row, const struct h1_play *whole, const struct h1_play *cut, size_t first) {
+    if (strcmp(whole->full, cut->full) == 0) return;
+    fail_msg("%s: whole:\n%sbut cut behind %zu bytes:\n%s", row->what, whole->full, first, cut->full);
+}
+
+static void run(const struct row *rows, size_t count, enum h1_role role) {
+    static struct h1_play whole, cut;
+    for (const struct row *row = rows; row < rows + count; row++) {
+        play(&whole, row, role, 0, 0);
+        if (strcmp(whole.brief, row->account) != 0)
+            fail_msg("%s: expected\n  %s\nbut it went\n  %s", row->what, row->account, whole.brief);
+        for (size_t first = 1; first < row->bytes.n; first++) {
+            play(&cut, row, role, first, 0);
+            same(row, &whole, &cut, first);
+        }
+        play(&cut, row, role, 1, 1);
+        same(row, &whole, &cut, 1);
+    }
+}
+
+static void test_requests(void **state) {
+    (void)state;
+    run(requests, LG_COUNT(requests), H1_READS_REQUESTS);
+}
+
+static void test_responses(void **state) {
+    (void)state;
+    run(responses, LG_COUNT(responses), H1_READS_RESPONSES);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_responses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
