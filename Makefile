@@ -127,32 +127,39 @@ units: $(UNITS)
 fuzzers: $(FUZZERS)
 
 $(BUILD)/loomgate: $(BUILD)/src/main.o $(LIBRARY)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	@echo "  LD $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(LIBRARY): $(OBJECTS) $(LLHTTP_OBJECTS)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	@echo "  AR $@"
+	@$(AR) rcs $@ $^
 
 $(BUILD)/llhttp/%.o: $(LLHTTP_DIR)/%.c
 	@mkdir -p $(@D)
-	$(CC) $(LLHTTP_CPPFLAGS) -std=c17 -g $(FLAVOUR_FLAGS) -c -o $@ $<
+	@echo "  CC $<"
+	@$(CC) $(LLHTTP_CPPFLAGS) -std=c17 -g $(FLAVOUR_FLAGS) -c -o $@ $<
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@echo "  CC $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(SUPPORT) $(LIBRARY)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+	@echo "  LD $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 $(BUILD)/origin: $(patsubst %.c,$(BUILD)/%.o,$(wildcard contrib/origin/*.c))
-	$(CC) $(LDFLAGS) -o $@ $^
+	@echo "  LD $@"
+	@$(CC) $(LDFLAGS) -o $@ $^
 
 $(BUILD)/relay: $(BUILD)/tests/bench/relay.o
-	$(CC) $(LDFLAGS) -o $@ $^
+	@echo "  LD $@"
+	@$(CC) $(LDFLAGS) -o $@ $^
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -64,6 +64,7 @@ count_units() {
         passed=$((passed + ok)) failed=$((failed + bad))
         if [ "$bad" -gt 0 ]; then
             echo "--- ${name##*/} failed (exit code $code)"
+            [ $((ok + bad)) -gt 1 ] || [ -s "$out" ] || echo "it ran no test"
             grep -v '^\[ RUN \|^\[ *OK \]' "$out" | tail -n 100
         elif [ "$(<"$name.time")" -gt 5000 ]; then
             echo "slow: ${name##*/} took $(<"$name.time") ms"

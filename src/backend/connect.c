@@ -49,16 +49,23 @@ void connect_init(struct connect *k, struct loop *loop, const struct connect_eve
     task_init(&k->failed, on_failed_at_once);
 }
 
-void connect_start(struct connect *k, const struct server *server, uint64_t timeout_us) {
+/* What the process or the system lacks for a moment: not the server's fault. */
+static bool is_shortage(int error_number) {
+    return error_number == EMFILE || error_number == ENFILE || error_number == ENOBUFS || error_number == ENOMEM;
+}
+
+bool connect_start(struct connect *k, const struct server *server, uint64_t timeout_us) {
     LG_ASSERT(!k->conn);
     k->error_number = 0;
     k->conn = conn_connect(k->loop, &server->addr, &connect_conn_events, k);
     if (k->conn) {
         conn_set_timeout(k->conn, timeout_us, false);
-    } else {
-        k->error_number = errno;
-        loop_defer(k->loop, &k->failed);
+        return true;
     }
+    k->error_number = errno;
+    if (is_shortage(k->error_number)) return false;
+    loop_defer(k->loop, &k->failed);
+    return true;
 }
 
 void connect_cancel(struct connect *k) {

@@ -14,21 +14,46 @@ void pools_init(struct pools *p, struct loop *loop, struct h1_scratch *scratch) 
     slab_init(&p->sessions, sizeof(struct server_session), 32);
 }
 
+static void close_idle(struct list *node) {
+    struct server_session *s = LIST_ENTRY(node, struct server_session, node);
+    s->h1.session.ops->shutdown(&s->h1.session);
+}
+
 void pools_close_idle(struct pools *p) {
     for (unsigned i = 0; i < p->size; i++) {
         if (!p->v[i]) continue;
-        LIST_FOR(node, &p->v[i]->idle) {
-            struct server_session *s = LIST_ENTRY(node, struct server_session, node);
-            s->h1.session.ops->shutdown(&s->h1.session);
-        }
+        LIST_FOR(node, &p->v[i]->idle) close_idle(node);
     }
 }
 
 void pools_fini(struct pools *p) {
     pools_close_idle(p);
-    for (unsigned i = 0; i < p->size; i++) free(p->v[i]);
+    for (unsigned i = 0; i < p->size; i++) {
+        if (p->v[i]) deadline_cancel(&p->v[i]->trim);
+        free(p->v[i]);
+    }
     free(p->v);
     slab_fini(&p->sessions);
+}
+
+/* Closes what is above max_idle and was not needed since the last look: a burst that goes on keeps its connections. */
+static void on_trim(struct deadline *d) {
+    struct pool *pool = LG_CONTAINER_OF(d, struct pool, trim);
+    while (pool->unused > 0 && pool->count > pool->max_idle) {
+        pool->unused--;
+        close_idle(list_last(&pool->idle));
+    }
+    pool->unused = pool->count;
+    if (pool->count > pool->max_idle) deadline_set(pool->pools->loop, &pool->trim, POOL_TRIM_US);
+}
+
+bool pools_evict(struct pools *p) {
+    for (unsigned i = 0; p->idle && i < p->size; i++) {
+        if (!p->v[i] || !p->v[i]->count) continue;
+        close_idle(list_last(&p->v[i]->idle));
+        return true;
+    }
+    return false;
 }
 
 static struct pool *pool_of(struct pools *p, const struct server *server) {
@@ -41,6 +66,8 @@ static struct pool *pool_of(struct pools *p, const struct server *server) {
     if (!p->v[server->id]) {
         p->v[server->id] = xcalloc(1, sizeof **p->v);
         list_init(&p->v[server->id]->idle);
+        deadline_init(&p->v[server->id]->trim, on_trim);
+        p->v[server->id]->pools = p;
     }
     return p->v[server->id];
 }
@@ -48,7 +75,8 @@ static struct pool *pool_of(struct pools *p, const struct server *server) {
 static void leave_pool(struct server_session *s) {
     if (list_is_empty(&s->node)) return;
     list_remove(&s->node);
-    pool_of(s->pools, s->server)->count--;
+    struct pool *pool = pool_of(s->pools, s->server);
+    if (--pool->count < pool->unused) pool->unused = pool->count;
     s->pools->idle--;
 }
 
@@ -76,7 +104,7 @@ struct server_session *pool_adopt(struct pools *p, struct server *server, struct
     s->timeouts = *timeouts;
     s->server = server;
     s->pools = p;
-    s->max_idle = settings->max_idle;
+    pool_of(p, server)->max_idle = settings->max_idle;
     s->max_requests = settings->max_requests;
     s->is_private = false;
     list_init(&s->node);
@@ -96,13 +124,17 @@ static void on_idle(struct session *session) {
     struct server_session *s = session->owner;
     struct pool *pool = pool_of(s->pools, s->server);
     bool worn = s->max_requests && session->served >= s->max_requests;
-    if (worn || s->is_private || pool->count >= s->max_idle || !server_may_take(s->server)) {
+    if (worn || s->is_private || !pool->max_idle || !server_may_take(s->server)) {
         session->ops->shutdown(session);
         return;
     }
     list_push_front(&pool->idle, &s->node);
-    pool->count++;
     s->pools->idle++;
+    if (++pool->count > pool->max_idle && !deadline_is_set(&pool->trim)) {
+        pool->unused = pool->count;
+        deadline_set(s->pools->loop, &pool->trim, POOL_TRIM_US);
+    }
+    if (s->pools->on_room) s->pools->on_room(s->pools);
 }
 
 static void on_grave(struct task *task) {
@@ -115,6 +147,7 @@ static void on_close(struct session *session) {
     leave_pool(s);
     task_init(&s->grave, on_grave);
     loop_bury(s->pools->loop, &s->grave);
+    if (s->pools->on_room) s->pools->on_room(s->pools);
 }
 
 static const struct session_events pool_session_events = {.on_idle = on_idle, .on_close = on_close};

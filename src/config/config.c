@@ -19,8 +19,7 @@ struct reader {
     struct root_settings root;
 };
 
-/* --- frontends and backends -----------------------------------------------------------------------------------------
- */
+/* --- frontends and backends ---------------------------------------------------------------------------------- */
 
 /* Reads the body of one. Errors about all of it stand at its name. */
 static bool read_body(struct reader *r, const struct settings_table *table, const struct node_entry *e, void *base) {
@@ -87,8 +86,7 @@ static void warn_of_unused(struct reader *r, const struct node *frontends, const
                             r->l.backend_names[i]);
 }
 
-/* --- all of it ------------------------------------------------------------------------------------------------------
- */
+/* --- all of it ----------------------------------------------------------------------------------------------- */
 
 static uint32_t count_cpus(void) {
     cpu_set_t set;
@@ -169,8 +167,7 @@ void config_free(struct config *c) {
     free(c);
 }
 
-/* --- printing -------------------------------------------------------------------------------------------------------
- */
+/* --- printing ------------------------------------------------------------------------------------------------ */
 
 void config_print(const struct config *c, FILE *out) {
     struct printer p = {.out = out, .backends = c->backends, .indent = 2};

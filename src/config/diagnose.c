@@ -69,10 +69,11 @@ static const char *keep_harmless(struct diagnostics *d, const char *text) {
     return arena_strndup(&d->arena, out, strlen(out));
 }
 
-/* --- collecting ------------------------------------------------------------------------------------------------ */
+/* --- collecting ---------------------------------------------------------------------------------------------- */
 
 const struct source *diagnostics_add_source(struct diagnostics *d, const char *name, char *text, size_t len) {
     struct source *s = arena_calloc(&d->arena, sizeof *s);
+    if (text && len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) memmove(text, text + 3, len -= 3);
     s->name = keep_harmless(d, name);
     s->text = slice_from(text, text ? len : 0);
     s->order = d->source_count++;
@@ -142,7 +143,7 @@ const struct diagnostic *diagnostics_find(struct diagnostics *d, size_t index) {
     return &d->v[index];
 }
 
-/* --- printing -------------------------------------------------------------------------------------------------- */
+/* --- printing ------------------------------------------------------------------------------------------------ */
 
 /* The bytes of the line break at `p` (0: none), as YAML 1.1 breaks lines, so that counts agree with the parser's. */
 static size_t break_len(const char *p, const char *end) {

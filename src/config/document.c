@@ -14,8 +14,7 @@
 
 #define FAIL(doc, place, hint, ...) diagnostics_add((doc)->d, SEVERITY_ERROR, place, hint, __VA_ARGS__)
 
-/* --- reading --------------------------------------------------------------------------------------------------------
- */
+/* --- reading ------------------------------------------------------------------------------------------------- */
 
 /* Reads all of a descriptor, one byte more than allowed at most; NULL with errno. From malloc. */
 static char *read_all(int fd, size_t *len) {
@@ -73,8 +72,7 @@ const struct node *document_parse(struct document *doc) {
     return doc->source ? parse_source(doc, doc->source) : NULL;
 }
 
-/* --- merging --------------------------------------------------------------------------------------------------------
- */
+/* --- merging ------------------------------------------------------------------------------------------------- */
 
 struct section { /* frontends or backends of all files */
     const char *key, *what;
@@ -126,8 +124,7 @@ static void add_file(struct document *doc, struct section sections[2], const cha
     }
 }
 
-/* --- include --------------------------------------------------------------------------------------------------------
- */
+/* --- include ------------------------------------------------------------------------------------------------- */
 
 struct files { /* those that were read, by device and inode */
     struct {
@@ -158,6 +155,12 @@ static char *full_pattern(const struct document *doc, struct slice pattern) {
     return full;
 }
 
+/* A directory that is not there holds no files; all else stops the search. */
+static int on_glob_error(const char *path, int error_number) {
+    (void)path;
+    return error_number != ENOENT && error_number != ENOTDIR;
+}
+
 static void include_pattern(struct document *doc, struct section sections[2], struct files *files,
                             const struct node *pattern) {
     enum { FILES_MAX = 1000 };
@@ -168,7 +171,7 @@ static void include_pattern(struct document *doc, struct section sections[2], st
     }
     char *full = full_pattern(doc, pattern->text);
     glob_t found = {0};
-    int rc = glob(full, GLOB_ERR, NULL, &found);
+    int rc = glob(full, 0, on_glob_error, &found);
     if (rc == GLOB_NOMATCH && !strpbrk(full, "*?["))
         FAIL(doc, pattern->place, NULL, "there is no file '%.200s'", full);
     else if (rc != 0 && rc != GLOB_NOMATCH)

@@ -13,4 +13,18 @@ void number_print(const struct setting *row, uint64_t number, char out[VALUE_TEX
 /* The largest number that a row takes. */
 uint64_t setting_max(const struct setting *row);
 
+/* What is wrong with a value; false. */
+bool tell_complaint(struct loader *l, const struct setting *row, const struct node *at, const struct complaint *c);
+/* A node of the wrong kind, where `wanted` should be; false. */
+bool tell_kind(struct loader *l, const struct setting *row, const struct node *value, const char *wanted);
+
+/* Each reads and stores one value; false after an error. `number` gets what was read, UINT64_MAX for a map. */
+bool read_number(struct loader *l, const struct setting *row, const struct node *value, void *base, uint64_t *number);
+bool read_text(struct loader *l, const struct setting *row, const struct node *value, void *base);
+bool read_address(struct loader *l, const struct setting *row, const struct node *value, void *base);
+bool read_backend(struct loader *l, const struct setting *row, const struct node *value, void *base);
+bool read_pairs(struct loader *l, const struct setting *row, const struct node *value, void *base);
+/* Copies row->width bytes to where they belong. */
+void setting_store(const struct setting *row, void *base, const void *from);
+
 #endif

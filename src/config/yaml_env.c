@@ -83,8 +83,10 @@ bool yaml_substitute(struct arena *a, struct diagnostics *d, struct place place,
         if (dollar == rest.n) break;
         rest = slice_from(rest.p + dollar, rest.n - dollar);
         struct slice value;
+        size_t before = rest.n;
         if (!substitute_one(d, place, &rest, &value)) return false;
-        budget->environment += value.n;
+        size_t written = before - rest.n;
+        budget->environment += value.n > written ? value.n - written : 0;
         if (budget->environment > YAML_EXPANSION_MAX)
             return fail(d, place, NULL, "variables from the environment add more than 1 MiB");
         pieces_add(a, &made, value);

@@ -5,10 +5,9 @@
 
 enum { LONGEST_NAME = 17, SAME_LENGTH_MAX = 4 };
 
-static const struct slice names[FIELD_COUNT] = {
-    [FIELD_OTHER] = {"", 0},
+static const struct slice names[FIELD_COUNT] = {[FIELD_OTHER] = {"", 0},
 #define X(id, name, cls) [FIELD_##id] = {name, sizeof(name) - 1},
-    FIELD_TABLE(X)
+                                                FIELD_TABLE(X)
 #undef X
 };
 
@@ -96,12 +95,28 @@ bool fields_list_has(const struct fields *f, enum field_id id, struct slice toke
 /* Authentication, request modifiers, response control (RFC 9110 section 6.5.1), and what LoomGate's own table does not
  * know of routing. */
 static const struct slice not_in_trailers[] = {
-    {"Authorization", 13},      {"Proxy-Authorization", 19}, {"WWW-Authenticate", 16}, {"Proxy-Authenticate", 18},
-    {"Set-Cookie", 10},         {"Max-Forwards", 12},        {"Cache-Control", 13},    {"Pragma", 6},
-    {"Range", 5},               {"If-Match", 8},             {"If-None-Match", 13},    {"If-Modified-Since", 17},
-    {"If-Unmodified-Since", 19}, {"If-Range", 8},            {"Age", 3},               {"Expires", 7},
-    {"Location", 8},            {"Vary", 4},                 {"Warning", 7},           {"Forwarded", 9},
-    {"X-Real-IP", 9},           {"X-HTTP-Method-Override", 22},
+    {"Authorization", 13},
+    {"Proxy-Authorization", 19},
+    {"WWW-Authenticate", 16},
+    {"Proxy-Authenticate", 18},
+    {"Set-Cookie", 10},
+    {"Max-Forwards", 12},
+    {"Cache-Control", 13},
+    {"Pragma", 6},
+    {"Range", 5},
+    {"If-Match", 8},
+    {"If-None-Match", 13},
+    {"If-Modified-Since", 17},
+    {"If-Unmodified-Since", 19},
+    {"If-Range", 8},
+    {"Age", 3},
+    {"Expires", 7},
+    {"Location", 8},
+    {"Vary", 4},
+    {"Warning", 7},
+    {"Forwarded", 9},
+    {"X-Real-IP", 9},
+    {"X-HTTP-Method-Override", 22},
 };
 
 bool field_may_trail(struct slice name) {
@@ -114,9 +129,9 @@ bool field_may_trail(struct slice name) {
 
 /* RFC 9110 section 5.6.2: tchar. */
 static const bool token_chars[256] = {
-    ['!'] = true, ['#'] = true, ['$'] = true, ['%'] = true, ['&'] = true, ['\''] = true, ['*'] = true, ['+'] = true,
-    ['-'] = true, ['.'] = true, ['^'] = true, ['_'] = true, ['`'] = true, ['|'] = true,  ['~'] = true,
-    ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
+    ['!'] = true, ['#'] = true, ['$'] = true, ['%'] = true,         ['&'] = true,         ['\''] = true,
+    ['*'] = true, ['+'] = true, ['-'] = true, ['.'] = true,         ['^'] = true,         ['_'] = true,
+    ['`'] = true, ['|'] = true, ['~'] = true, ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
 };
 
 bool slice_is_token(struct slice s) {

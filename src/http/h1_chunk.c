@@ -42,7 +42,7 @@ bool h1_split_chunk_line(struct slice line, struct slice *digits, struct slice *
     while (at < end && is_hex(*at)) at++;
     *digits = slice_from(line.p, (size_t)(at - line.p));
     *extension = slice_from(at, (size_t)(end - at));
-    if (digits->n == 0 || digits->n > H1_CHUNK_DIGITS_MAX || extension->n > H1_CHUNK_EXTENSION_MAX) return false;
+    if (digits->n == 0 || digits->n > H1_CHUNK_DIGITS_MAX) return false;
     while (at && at < end) at = take_extension(at, end);
     return at != NULL;
 }

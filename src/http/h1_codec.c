@@ -1,14 +1,13 @@
 /* h1_codec.c: HTTP/1 bytes to events: which one comes next.
  *
- *              .--------------------------- END <------------------------------.
- *              v                             ^                                 |
- *   QUIET -> LINE -> FIELDS -+-> LENGTH -----+                                 |
- *   (answers: nothing asked) +-> CLOSE (ends with the connection)              |
- *              |             +-> CHUNK_SIZE -> CHUNK_DATA -> CHUNK_END -.      |
- *              |                   ^  '------------------------- ------ | -> TRAILER
- *              |                   '------------------------------------'
- *              +-> FAILED (from everywhere)          DONE: the peer said it was its last message;
- *                                                UPGRADED: it speaks another protocol now
+ *   QUIET -> LINE -> FIELDS -+----------------------------------------> END -+-> LINE (requests), QUIET (responses)
+ *   (responses: nothing      +-> LENGTH --------------------------------^   +-> DONE: the peer said it was the last
+ *   was asked)               +-> CLOSE: ends with the connection -------^
+ *                            +-> CHUNK_SIZE -> TRAILER -----------------^
+ *                            |    ^     '-> CHUNK_DATA -> CHUNK_END -.
+ *                            |    '----------------------------------'
+ *                            +-> INTERIM_END (1xx) -> LINE
+ *                            '-> UPGRADED (101)                   anywhere -> FAILED
  *
  * The parts of a message that are lines (head, size line, trailer section) are looked at only whole and left with the
  * caller until they are; the bytes of a body never are. */
@@ -69,7 +68,7 @@ static enum h1_event refuse(struct h1_codec *c, struct h1_result *out, enum fail
     c->state = STATE_FAILED;
     if (c->role == H1_READS_RESPONSES) {
         bool large = failure == FAILURE_header_too_large || failure == FAILURE_too_many_fields;
-        failure = large                             ? FAILURE_response_too_large
+        failure = large                              ? FAILURE_response_too_large
                   : failure == FAILURE_client_closed ? FAILURE_response_cut
                                                      : FAILURE_bad_response;
     }
@@ -119,6 +118,8 @@ static enum failure parse_start(const struct step *s, struct slice line) {
 static enum h1_scan scan_line(const struct step *s, size_t max, enum failure bad, enum failure over,
                               enum failure *failure) {
     size_t end = s->in->n < max ? s->in->n : max;
+    LG_ASSERT(s->in->n >= s->c->scanned);
+    if (end < s->c->scanned) end = s->c->scanned; /* the limit is another one than it was */
     enum h1_scan found = h1_scan_line(s->in->p, &s->c->scanned, (uint32_t)end);
     *failure = FAILURE_NONE;
     if (found == H1_SCAN_BAD) *failure = bad;
@@ -158,9 +159,8 @@ static bool line_is_folded(const struct step *s, size_t max) {
 /* Scans field lines until an empty one: of a head or a trailer section. */
 static enum h1_scan scan_fields(const struct step *s, size_t max, enum failure *failure) {
     enum h1_scan found;
-    *failure = FAILURE_bad_field;
     do {
-        if (line_is_folded(s, max)) return H1_SCAN_BAD;
+        if (line_is_folded(s, max)) return *failure = FAILURE_bad_field, H1_SCAN_BAD;
         found = scan_line(s, max, FAILURE_bad_field, FAILURE_header_too_large, failure);
     } while (found == H1_SCAN_LINE && !line_is_empty(s));
     return found;
@@ -171,8 +171,8 @@ static enum failure parse_head(const struct step *s, struct slice head, bool sta
     struct message *m = &scratch->message;
     const size_t start = (size_t)((const char *)memchr(head.p, '\n', head.n) - head.p) + 1;
     if (!start_is_parsed) {
-        enum failure again = parse_start(s, slice_from(head.p, start - 2));
-        LG_ASSERT(again == FAILURE_NONE);
+        enum failure failure = parse_start(s, slice_from(head.p, start - 2));
+        if (failure != FAILURE_NONE) return failure;
     }
     m->raw = head;
     uint32_t room = s->limits->field_count < H1_FIELDS_MAX ? s->limits->field_count : H1_FIELDS_MAX;
@@ -187,10 +187,14 @@ static enum failure parse_head(const struct step *s, struct slice head, bool sta
 
 static uint8_t state_of_body(const struct message *m) {
     switch ((enum body_kind)m->body) {
-    case BODY_LENGTH: return m->length ? STATE_LENGTH : STATE_END;
-    case BODY_CHUNKED: return STATE_CHUNK_SIZE;
-    case BODY_UNTIL_CLOSE: return STATE_CLOSE;
-    case BODY_NONE: break;
+    case BODY_LENGTH:
+        return m->length ? STATE_LENGTH : STATE_END;
+    case BODY_CHUNKED:
+        return STATE_CHUNK_SIZE;
+    case BODY_UNTIL_CLOSE:
+        return STATE_CLOSE;
+    case BODY_NONE:
+        break;
     }
     return STATE_END;
 }
@@ -245,8 +249,8 @@ static enum h1_event next_chunk_size(const struct step *s) {
     struct h1_codec *c = s->c;
     struct slice digits, extension;
     enum failure failure;
-    enum h1_scan found = scan_line(s, H1_CHUNK_DIGITS_MAX + H1_CHUNK_EXTENSION_MAX + 2, FAILURE_bad_chunk,
-                                   FAILURE_bad_chunk, &failure);
+    enum h1_scan found =
+        scan_line(s, H1_CHUNK_DIGITS_MAX + H1_CHUNK_EXTENSION_MAX + 2, FAILURE_bad_chunk, FAILURE_bad_chunk, &failure);
     if (found == H1_SCAN_MORE) return H1_MORE;
     if (failure != FAILURE_NONE) return refuse(c, s->out, failure);
     struct slice line = take(s->in, c->scanned);
@@ -318,7 +322,7 @@ static enum h1_event next_when_quiet(const struct step *s) {
 
 /* Bytes behind a message that said it is the last one are dropped (RFC 9112 section 9.6). */
 static enum h1_event next_when_done(const struct step *s) {
-    take(s->in, s->in->n);
+    if (s->in->n) take(s->in, s->in->n);
     return H1_MORE;
 }
 
@@ -334,12 +338,20 @@ static enum h1_event next_when_failed(const struct step *s) {
 enum h1_event h1_codec_next(struct h1_codec *c, struct slice *in, const struct h1_limits *limits,
                             struct h1_scratch *scratch, struct h1_result *out) {
     static enum h1_event (*const steps[])(const struct step *) = {
-        [STATE_QUIET] = next_when_quiet,      [STATE_LINE] = next_head,
-        [STATE_FIELDS] = next_head,           [STATE_LENGTH] = next_of_length,
-        [STATE_CLOSE] = next_until_close,     [STATE_CHUNK_SIZE] = next_chunk_size,
-        [STATE_CHUNK_DATA] = next_chunk_data, [STATE_CHUNK_END] = next_chunk_end,
-        [STATE_TRAILER] = next_trailer,       [STATE_END] = next_end,
-        [STATE_INTERIM_END] = next_interim_end, [STATE_DONE] = next_when_done,        [STATE_UPGRADED] = next_when_upgraded, [STATE_FAILED] = next_when_failed,
+        [STATE_QUIET] = next_when_quiet,
+        [STATE_LINE] = next_head,
+        [STATE_FIELDS] = next_head,
+        [STATE_LENGTH] = next_of_length,
+        [STATE_CLOSE] = next_until_close,
+        [STATE_CHUNK_SIZE] = next_chunk_size,
+        [STATE_CHUNK_DATA] = next_chunk_data,
+        [STATE_CHUNK_END] = next_chunk_end,
+        [STATE_TRAILER] = next_trailer,
+        [STATE_END] = next_end,
+        [STATE_INTERIM_END] = next_interim_end,
+        [STATE_DONE] = next_when_done,
+        [STATE_UPGRADED] = next_when_upgraded,
+        [STATE_FAILED] = next_when_failed,
     };
     const struct step step = {c, in, limits, scratch, out};
     *out = (struct h1_result){0};
@@ -361,10 +373,13 @@ enum h1_event h1_codec_eof(struct h1_codec *c, struct slice pending, struct h1_r
         if (pending.n == 0) return H1_MORE;
         break;
     case STATE_CLOSE:
-    case STATE_END: return end_message(&step, &no_fields);
+    case STATE_END:
+        return end_message(&step, &no_fields);
     case STATE_DONE:
-    case STATE_UPGRADED: return H1_MORE;
-    default: break;
+    case STATE_UPGRADED:
+        return H1_MORE;
+    default:
+        break;
     }
     return refuse(c, out, FAILURE_client_closed);
 }

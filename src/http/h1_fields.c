@@ -8,12 +8,6 @@
 
 #include "loomgate/base/macros.h"
 
-#if LLHTTP_VERSION_MAJOR < 8
-#error "llhttp 8.1 or newer is needed"
-#elif LLHTTP_VERSION_MAJOR == 8 && (!defined(LLHTTP_STRICT_MODE) || LLHTTP_STRICT_MODE != 1)
-#error "llhttp 8 is safe only when compiled with -DLLHTTP_STRICT_MODE=1, its sources and all that includes its header"
-#endif
-
 /* What the callbacks work on, during one call. */
 struct collect {
     struct fields *fields;
@@ -68,8 +62,11 @@ static const llhttp_settings_t settings = {
     .on_body = on_data,
 };
 
-static llhttp_errno_t feed(llhttp_t *parser, struct slice bytes) {
-    return llhttp_execute(parser, bytes.p, bytes.n);
+static llhttp_errno_t feed(llhttp_t *parser, struct collect *c, struct slice bytes) {
+    parser->data = c;
+    llhttp_errno_t error = llhttp_execute(parser, bytes.p, bytes.n);
+    parser->data = NULL;
+    return error;
 }
 
 static struct slice trim_end(struct slice line) {
@@ -79,13 +76,13 @@ static struct slice trim_end(struct slice line) {
 
 /* Versions before 9.4 take a tab at the end of a value for a part of it and refuse or misread a length, a coding or a
  * connection option: they do not get to see it. */
-static llhttp_errno_t feed_without_trailing_space(llhttp_t *parser, struct slice lines) {
+static llhttp_errno_t feed_without_trailing_space(llhttp_t *parser, struct collect *c, struct slice lines) {
     llhttp_errno_t error = HPE_OK;
     while (lines.n && error == HPE_OK) {
         size_t n = slice_find(lines, '\n') - 1; /* up to the CR: the scanner let no line end otherwise */
         struct slice line = trim_end(slice_from(lines.p, n));
-        if (line.n) error = feed(parser, line);
-        if (error == HPE_OK) error = feed(parser, slice_from(lines.p + n, 2));
+        if (line.n) error = feed(parser, c, line);
+        if (error == HPE_OK) error = feed(parser, c, slice_from(lines.p + n, 2));
         lines = slice_from(lines.p + n + 2, lines.n - n - 2);
     }
     return error;
@@ -96,8 +93,10 @@ static enum failure failure_of(llhttp_errno_t error, const struct fields *f) {
     switch (error) {
     case HPE_UNEXPECTED_CONTENT_LENGTH:
     case HPE_INVALID_CONTENT_LENGTH:
-    case HPE_INVALID_TRANSFER_ENCODING: break;
-    default: return FAILURE_bad_field;
+    case HPE_INVALID_TRANSFER_ENCODING:
+        break;
+    default:
+        return FAILURE_bad_field;
     }
     bool coded = fields_find(f, FIELD_TRANSFER_ENCODING) != NULL;
     if (coded && fields_find(f, FIELD_CONTENT_LENGTH)) return FAILURE_bad_framing;
@@ -132,11 +131,10 @@ enum failure h1_parse_fields(llhttp_t *parser, enum h1_role role, struct slice l
     };
     struct collect collect = {.fields = f};
     llhttp_init(parser, role == H1_READS_REQUESTS ? HTTP_REQUEST : HTTP_RESPONSE, &settings);
-    parser->data = &collect;
-    llhttp_errno_t error = feed(parser, starts[role]);
+    llhttp_errno_t error = feed(parser, &collect, starts[role]);
     LG_ASSERT(error == HPE_OK);
     bool tabs = memchr(lines.p, '\t', lines.n) != NULL;
-    error = tabs ? feed_without_trailing_space(parser, lines) : feed(parser, lines);
+    error = tabs ? feed_without_trailing_space(parser, &collect, lines) : feed(parser, &collect, lines);
     if (collect.overflow) return FAILURE_too_many_fields;
     if (error != HPE_PAUSED || !collect.head_complete) return failure_of(error, f);
     if (!fields_fill_lines(f, lines)) return FAILURE_bad_field;
@@ -146,20 +144,19 @@ enum failure h1_parse_fields(llhttp_t *parser, enum h1_role role, struct slice l
 
 bool h1_parse_chunk_size(llhttp_t *parser, struct slice digits, uint64_t *size) {
     struct collect collect = {0};
-    parser->data = &collect;
-    if (feed(parser, digits) != HPE_OK || feed(parser, SLICE("\r\n")) != HPE_OK || !collect.has_chunk) return false;
+    if (feed(parser, &collect, digits) != HPE_OK || feed(parser, &collect, SLICE("\r\n")) != HPE_OK ||
+        !collect.has_chunk)
+        return false;
     *size = collect.chunk_size;
     return *size <= INT64_MAX;
 }
 
 bool h1_parse_chunk_data(llhttp_t *parser, struct slice bytes) {
     struct collect collect = {0};
-    parser->data = &collect;
-    return feed(parser, bytes) == HPE_OK && collect.data_bytes == bytes.n;
+    return feed(parser, &collect, bytes) == HPE_OK && collect.data_bytes == bytes.n;
 }
 
 bool h1_parse_chunk_end(llhttp_t *parser, struct slice bytes) {
     struct collect collect = {0};
-    parser->data = &collect;
-    return feed(parser, bytes) == HPE_OK && collect.data_bytes == 0;
+    return feed(parser, &collect, bytes) == HPE_OK && collect.data_bytes == 0;
 }

@@ -107,7 +107,7 @@ static enum failure guard_upgrade(struct message *m) {
 typedef enum failure guard(struct message *m);
 
 enum failure h1_guard_request(struct message *m) {
-    static guard *const guards[] = {guard_host,   guard_length,    guard_transfer_coding, guard_expect,
+    static guard *const guards[] = {guard_host,      guard_length, guard_transfer_coding, guard_expect,
                                     read_keep_alive, read_te,      guard_upgrade};
     enum failure failure = FAILURE_NONE;
     for (size_t i = 0; i < LG_COUNT(guards) && failure == FAILURE_NONE; i++) failure = guards[i](m);

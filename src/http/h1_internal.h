@@ -9,6 +9,12 @@
 #include "loomgate/base/failure.h"
 #include "loomgate/http/h1_codec.h"
 
+#if defined(LLHTTP_VERSION_MAJOR) && LLHTTP_VERSION_MAJOR < 8
+#error "llhttp 8.1 or newer is needed"
+#elif LLHTTP_VERSION_MAJOR == 8 && (!defined(LLHTTP_STRICT_MODE) || LLHTTP_STRICT_MODE != 1)
+#error "llhttp 8 is safe only when compiled with -DLLHTTP_STRICT_MODE=1, its sources and all that includes its header"
+#endif
+
 enum { H1_METHOD_MAX = 32, H1_CHUNK_DIGITS_MAX = 32 };
 
 /* --- h1_scan.c */

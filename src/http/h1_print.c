@@ -73,6 +73,16 @@ static char *put_fields(char *at, const struct message *m) {
     return at;
 }
 
+/* Covers what is not counted below: the words of start line and framing, and a value for Trailer. */
+enum { FIXED_BOUND = 1024, TRAILER_VALUE_MAX = 512 };
+
+size_t h1_head_bound(const struct message *m) {
+    size_t n = FIXED_BOUND + m->method_name.n + m->uri.n + m->host.n + m->reason.n + m->upgrade_to.n;
+    for (const struct field *f = m->fields.v, *end = f + m->fields.count; f < end; f++)
+        if (!f->drop) n += f->name.n + f->value.n + 4;
+    return n;
+}
+
 /* --- framing */
 
 static char *put_option(char *at, const char *start, const char *option, size_t n) {
@@ -98,21 +108,12 @@ static char *put_framing(char *at, const struct message *m, const struct h1_fram
         at = put_number(at, f->length);
         at = put(at, LITERAL("\r\n"));
     }
+    LG_ASSERT(f->trailer.n <= TRAILER_VALUE_MAX);
     if (f->trailer.n) at = h1_print_field(at, SLICE("Trailer"), f->trailer);
     at = put_connection(at, f);
     if (f->upgrade) at = h1_print_field(at, SLICE("Upgrade"), m->upgrade_to);
     if (f->te_trailers) at = put(at, LITERAL("TE: trailers\r\n"));
     return put(at, LITERAL("\r\n"));
-}
-
-/* Covers start line and framing but for slices of any length, with much to spare. */
-enum { FIXED_BOUND = 512 };
-
-size_t h1_head_bound(const struct message *m) {
-    size_t n = FIXED_BOUND + m->method_name.n + m->uri.n + m->host.n + m->reason.n + m->upgrade_to.n;
-    for (const struct field *f = m->fields.v, *end = f + m->fields.count; f < end; f++)
-        if (!f->drop) n += f->name.n + f->value.n + 4;
-    return n;
 }
 
 char *h1_print_request(char *at, const struct message *m, const struct h1_framing *f) {

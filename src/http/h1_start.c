@@ -25,9 +25,9 @@ static enum failure parse_version(struct slice s, uint8_t *minor) {
 
 /* RFC 3986 section 3.2.2: unreserved and sub-delims. */
 static const bool reg_name_chars[256] = {
-    ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
-    ['-'] = true, ['.'] = true, ['_'] = true, ['~'] = true, ['!'] = true,  ['$'] = true, ['&'] = true, ['\''] = true,
-    ['('] = true, [')'] = true, ['*'] = true, ['+'] = true, [','] = true,  [';'] = true, ['='] = true,
+    ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['-'] = true, ['.'] = true,  ['_'] = true,
+    ['~'] = true,         ['!'] = true,         ['$'] = true,         ['&'] = true, ['\''] = true, ['('] = true,
+    [')'] = true,         ['*'] = true,         ['+'] = true,         [','] = true, [';'] = true,  ['='] = true,
 };
 
 static bool is_reg_name(struct slice s) {
@@ -66,7 +66,7 @@ bool h1_authority_is_valid(struct slice s) {
     return is_reg_name(slice_from(s.p, colon)) && is_port(slice_from(s.p + colon, s.n - colon));
 }
 
-/* Visible ASCII without '#', eight at a time as h1_scan.c does it: controls were refused before. */
+/* Visible ASCII without "#". */
 static bool target_chars_are_valid(struct slice s) {
     unsigned bad = 0;
     for (size_t i = 0; i < s.n; i++) {

@@ -42,7 +42,8 @@ static void drop_connection_named(struct fields *f, struct slice id_name) {
 }
 
 static char plain(char c) {
-    return c == '_' ? '-' : ascii_lower(c);
+    if (c == '_') return '-';
+    return ascii_lower(c);
 }
 
 /* Whether `name` is `ours` in any case of letters, '_' being as good as '-': many a server sees them as one. */
@@ -99,8 +100,9 @@ static struct slice forwarded_for(struct fields *f, struct slice client, struct 
     for (const struct field *at = f->v, *end = f->v + f->count; at < end; at++) {
         if (at->id != FIELD_X_FORWARDED_FOR || at->drop || !at->value.n) continue;
         memcpy(to, at->value.p, at->value.n);
-        memcpy(to + at->value.n, ", ", 2);
-        to += at->value.n + 2;
+        to += at->value.n;
+        *to++ = ',';
+        *to++ = ' ';
     }
     if (client.n) memcpy(to, client.p, client.n);
     return slice_from(text, n);

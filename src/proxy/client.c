@@ -23,6 +23,7 @@ static void client_check_gone(struct client *c) {
     bool was_full = gate_leave(&c->base.frontend->gate);
     was_full |= gate_leave(env->gate);
     loop_bury(&env->loop, &c->grave);
+    attempts_feed(env);
     if (was_full) env->on_gate_left(env);
     env->on_client_gone(env);
 }

@@ -1,6 +1,7 @@
 /* env.c: what a worker lends to its clients and exchanges. */
 #include "loomgate/proxy/env.h"
 
+#include <limits.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -8,6 +9,9 @@ void env_init(struct env *env, struct gate *gate) {
     loop_init(&env->loop);
     pools_init(&env->pools, &env->loop, &env->scratch);
     list_init(&env->live_clients);
+    list_init(&env->starved);
+    list_init(&env->feed.node);
+    env->fd_ceiling = INT_MAX;
     env->gate = gate;
     LG_ASSERT(getrandom(env->random, sizeof env->random, 0) == (ssize_t)sizeof env->random);
 }

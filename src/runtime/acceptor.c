@@ -67,9 +67,12 @@ static enum accept_result accept_one(struct acceptor *a) {
         leave_gates(a);
         return accept_failed(a, error_number);
     }
-    if (a->starved) tell_recovery(a);
+    if (a->starved && fd < a->env->fd_ceiling) tell_recovery(a);
     client_start(a->env, a->frontend, fd, &peer, a->port, a->accept_proxy);
-    return ACCEPT_ONE;
+    if (fd < a->env->fd_ceiling) return ACCEPT_ONE;
+    /* The last descriptors are for the servers' side, or all would wait for each other. */
+    acceptor_starve(a, EMFILE);
+    return ACCEPT_PAUSE;
 }
 
 /* A quiet listener asks for one connection and so saves the call that would say "no more"; a busy one takes many. */

@@ -6,6 +6,7 @@
 #include "loomgate/runtime/worker.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ struct runtime {
     struct worker **workers;
     unsigned worker_count, started, drained;
     enum stop_state state;
+    int fd_ceiling;
     struct deadline grace;
     ev_signal signals[5];
     struct texts unix_listeners; /* files to remove at the end */
@@ -152,12 +154,15 @@ static void make_workers(struct runtime *r) {
         w->on_drained = on_drained;
         w->on_gate_left = on_gate_left;
         worker_init(w, i, r->snapshot, &r->gate, &r->box, listeners);
+        w->env.fd_ceiling = r->fd_ceiling;
         r->workers[i] = w;
     }
 }
 
-static void check_descriptors(const struct runtime *r) {
+/* Of the descriptors there are, one in eight is kept for connections to servers. */
+static void check_descriptors(struct runtime *r) {
     uint64_t limit = privileges_raise_descriptors();
+    r->fd_ceiling = limit && limit < INT_MAX ? (int)(limit - limit / 8) : INT_MAX;
     uint64_t wanted = (uint64_t)r->gate.limit * 2 + DESCRIPTORS_ELSEWHERE;
     if (limit && limit < wanted)
         log_warn("few_descriptors", "max_connections clients and as many server connections would not fit the limit of "

@@ -48,6 +48,10 @@ static void on_gate_left(struct env *env) {
     w->on_gate_left(w);
 }
 
+static void on_room(struct pools *pools) {
+    attempts_feed(pools->owner);
+}
+
 static void on_client_gone(struct env *env) {
     check_drained(env->owner);
 }
@@ -59,6 +63,8 @@ void worker_init(struct worker *w, unsigned index, struct snapshot *snapshot, st
     w->acceptors = xcalloc(acceptor_room, sizeof *w->acceptors);
     env_init(&w->env, gate);
     w->env.snapshot = snapshot;
+    w->env.pools.owner = &w->env;
+    w->env.pools.on_room = on_room;
     w->env.owner = w;
     w->env.on_gate_left = on_gate_left;
     w->env.on_client_gone = on_client_gone;

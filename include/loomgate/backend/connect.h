@@ -27,8 +27,9 @@ struct connect { /* embedded; nothing to free */
 };
 
 void connect_init(struct connect *k, struct loop *loop, const struct connect_events *events);
-/* Never calls back before it returns. timeout_us 0: as long as the kernel tries. */
-void connect_start(struct connect *k, const struct server *server, uint64_t timeout_us);
+/* True: a callback follows, never before it returns. False: nothing was begun and nothing follows, because the process
+ * lacks descriptors or memory; errno says which. timeout_us 0: as long as the kernel tries. */
+LG_MUST_CHECK bool connect_start(struct connect *k, const struct server *server, uint64_t timeout_us);
 void connect_cancel(struct connect *k);
 
 #endif

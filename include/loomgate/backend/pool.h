@@ -9,6 +9,9 @@
 #include "loomgate/backend/server.h"
 #include "loomgate/http/h1_session.h"
 
+/* Above max_idle, sessions stay for so long in case that a burst goes on. */
+enum { POOL_TRIM_US = 1000000 };
+
 /* One connection to a server that speaks HTTP. Owned by its pool while idle, by an attempt while in use; frees itself
  * when its connection is gone. */
 struct server_session {
@@ -18,7 +21,6 @@ struct server_session {
     struct pools *pools;
     struct list node; /* among the idle ones */
     struct task grave;
-    uint32_t max_idle;
     uint64_t max_requests; /* 0: any number */
     bool is_private;       /* tells the server of one client (PROXY): never pooled */
 };
@@ -26,6 +28,10 @@ struct server_session {
 struct pool {
     struct list idle; /* of server_session, the last used first */
     uint32_t count;
+    uint32_t unused;   /* the lowest count since the last trim: so many were not needed */
+    uint32_t max_idle; /* of the configuration in force */
+    struct pools *pools;
+    struct deadline trim; /* set while there are more than max_idle */
 };
 
 struct pools {
@@ -35,11 +41,15 @@ struct pools {
     unsigned size;
     struct slab sessions;
     size_t idle; /* in all pools */
+    void *owner;
+    void (*on_room)(struct pools *p); /* a session has become idle, or a descriptor free */
 };
 
 void pools_init(struct pools *p, struct loop *loop, struct h1_scratch *scratch);
 /* Closes what is idle; nothing may be in use. */
 void pools_fini(struct pools *p);
+/* Closes the longest idle session of some server, to have its descriptor; false when none is idle. */
+bool pools_evict(struct pools *p);
 /* Closes every idle session. */
 void pools_close_idle(struct pools *p);
 

@@ -25,16 +25,20 @@ struct log_sink;
 /* Starts the writer; `queue` is records a ring (one ring a thread; a record counts as 512 bytes of it). Until
  * log_init, and after log_fini, log_event() writes straight to stderr as text. */
 void log_init(unsigned queue);
-/* Writes what is still in the rings (waits at most `patience_ms` for a sink that blocks), then stops the writer. */
+/* Writes what is still in the rings (waits at most `patience_ms` for a sink that blocks), stops the writer and closes
+ * the sinks. Other threads must have ended, or have called log_thread_end() and log no more. */
 void log_fini(unsigned patience_ms);
-/* Opens (or finds) a sink; NULL with an error when the file cannot be opened. Sinks live until log_fini. */
+/* Opens (or finds) a sink; NULL with an error when the file cannot be opened. Sinks live until log_fini. `path` is that
+ * of LOG_TO_FILE (which may be a pipe that somebody reads); for syslog NULL means /dev/log; else it is not looked at.
+ * A syslog daemon need not be there yet; below a chroot its socket must be reachable to be found again. */
 struct log_sink *log_open(enum log_target target, const char *path, struct error *e);
-/* Where the process's own log goes and from which level on. */
+/* Where the process's own log goes (NULL: stderr, as text, by the logging thread itself) and from which level on. May
+ * be called again while other threads log. */
 void log_configure(struct log_sink *process_sink, enum log_format format, enum log_level level);
 /* How a sink tells its own losses ("log_lost"): JSON unless set; log_configure() sets it for the process's sink. */
 void log_set_format(struct log_sink *sink, enum log_format format);
 /* Closes and opens again every file (SIGUSR1); a file that cannot be opened keeps its old descriptor and says so.
- * Safe from any thread; the writer does the work. */
+ * Safe from any thread and in a signal handler; the writer does the work. */
 void log_reopen(void);
 /* Records lost since the start, all sinks. */
 uint64_t log_lost(void);
@@ -72,7 +76,9 @@ void log_event(enum log_level level, const char *event, const char *message, con
  */
 
 /* Room for one record of at most `max` bytes (newline included) in the calling thread's ring, to be rendered in place;
- * NULL when the ring is full: the record is lost and counted. */
+ * NULL when the ring is full: the record is lost and counted. Half a ring (at least 32 KiB less a header) always fits
+ * an empty one. Nothing else may be logged by the thread before log_commit(). A record is one line; a sink to syslog
+ * takes it as LEVEL_INFO. */
 char *log_reserve(struct log_sink *sink, size_t max);
 /* Hands over the first `len` bytes of what was reserved (0: none). */
 void log_commit(size_t len);

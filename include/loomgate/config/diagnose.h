@@ -54,7 +54,8 @@ struct diagnostics {
 void diagnostics_init(struct diagnostics *d);
 void diagnostics_fini(struct diagnostics *d);
 
-/* Adds a text; takes over `text` (from malloc, NULL for none). Valid until diagnostics_fini. */
+/* Adds a text; takes over `text` (from malloc, NULL for none), without a byte-order mark. Valid until
+ * diagnostics_fini. */
 const struct source *diagnostics_add_source(struct diagnostics *d, const char *name, char *text, size_t len);
 
 /* Notes a problem; the same sentence at the same place is noted once. `hint` (copied) may be NULL. Returns false, so

@@ -24,7 +24,7 @@ struct deadline {
     void (*on_expire)(struct deadline *deadline);
 };
 
-enum { LOOP_READ_SIZE = 128 * 1024 };
+enum { LOOP_READ_SIZE = 256 * 1024 };
 
 struct loop {
     struct ev_loop *ev;

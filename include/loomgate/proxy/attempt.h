@@ -1,4 +1,8 @@
-/* attempt.h: one try at one server: from the pool or by a fresh connection, until it is ready to be used. */
+/* attempt.h: one try at one server: from the pool or by a fresh connection, until it is ready to be used.
+ *
+ *   start --from the pool--> ready
+ *         --> connecting --> ready | failed
+ *         --no descriptor--> starved --one is free, or a session idle--> as above          | connect_timeout --> failed */
 #ifndef LOOMGATE_PROXY_ATTEMPT_H
 #define LOOMGATE_PROXY_ATTEMPT_H
 
@@ -16,10 +20,11 @@ struct attempt { /* embedded in an exchange, one at a time */
     struct env *env;
     struct connect connect;
     const struct balance_member *member;   /* NULL: none under way */
-    const struct pool_settings *pool;
-    const struct session_timeouts *timeouts;
     struct server_session *session;        /* ready, for HTTP */
     struct conn *conn;                     /* ready, for a tunnel */
+    const struct route *route;
+    struct list node;         /* among the worker's starved ones */
+    struct deadline patience; /* while starved: the connect timeout */
     bool raw;
     uint64_t began_us, connect_us;         /* connect_us: how long connecting took, UINT64_MAX: not done */
 };
@@ -38,5 +43,7 @@ void attempt_init(struct attempt *a, struct env *env, const struct attempt_event
 bool attempt_start(struct attempt *a, const struct attempt_request *r);
 /* The session or conn has been taken over by a stream or a tunnel, or is not wanted any more (then it is closed). */
 void attempt_end(struct attempt *a);
+/* A descriptor may be free again, or a session idle: the worker's starved attempts are looked at, at the turn's end. */
+void attempts_feed(struct env *env);
 
 #endif

@@ -17,6 +17,9 @@ struct env {
     struct slab clients, exchanges; /* set up by their owners, client.c and exchange.c */
     struct list live_clients; /* of struct client */
     uint32_t client_count, exchange_count;
+    struct list starved; /* of struct attempt: waiting for a descriptor, the first come first */
+    struct task feed;    /* looks at them again */
+    int fd_ceiling;      /* accepting pauses at this descriptor: the rest is kept for servers */
     bool draining;           /* no new connection, the running exchanges are the last */
     struct gate *gate;       /* of all client connections, over all workers */
     uint64_t random[4];      /* xoshiro256** */

@@ -87,7 +87,8 @@ static inline void play_fields(struct h1_play *p, const struct fields *f) {
 static inline void play_head(struct h1_play *p, const struct message *m) {
     static const char *const bodies[] = {"none", "length", "chunked", "until-close"};
     char length[32] = "";
-    if (m->body == BODY_LENGTH || m->has_length) snprintf(length, sizeof length, "=%llu", (unsigned long long)m->length);
+    if (m->body == BODY_LENGTH || m->has_length)
+        snprintf(length, sizeof length, "=%llu", (unsigned long long)m->length);
     char start[512];
     if (p->role == H1_READS_REQUESTS)
         snprintf(start, sizeof start, "%.*s %.*s host=%.*s", SLICE_ARG(m->method_name), SLICE_ARG(m->uri),

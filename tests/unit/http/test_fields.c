@@ -40,7 +40,10 @@ static void test_every_name_is_found(void **state) {
         assert_true(slice_eq(field_id_name(known[i].id), known[i].name));
     }
     assert_int_equal(field_id_find(SLICE("")), FIELD_OTHER);
-    assert_int_equal(field_id_find(SLICE("\x48" "\x4f" "ST\0")), FIELD_OTHER);
+    assert_int_equal(field_id_find(SLICE("\x48"
+                                         "\x4f"
+                                         "ST\0")),
+                     FIELD_OTHER);
     assert_int_equal(field_id_find(SLICE("X-Forwarded-Hort")), FIELD_OTHER);
     assert_int_equal(field_id_find(SLICE("X-Forwarded-Protocol")), FIELD_OTHER);
 }
@@ -103,11 +106,28 @@ static void test_lists(void **state) {
 
 static void test_trailers(void **state) {
     (void)state;
-    static const char *const never[] = {"Host",          "content-length", "Transfer-Encoding", "Connection", "TE",
-                                        "Trailer",       "Upgrade",        "Keep-Alive",        "Cookie",     "Content-Type",
-                                        "content-range", "Authorization",  "Set-Cookie",        "Expect",     "X-Forwarded-For",
-                                        "Proxy-Authorization", "Cache-Control", "Range",        "Max-Forwards", "Location"};
-    static const char *const fine[] = {"X-Checksum", "grpc-status", "grpc-message", "Digest", "ETag", "Server-Timing", "Content"};
+    static const char *const never[] = {"Host",
+                                        "content-length",
+                                        "Transfer-Encoding",
+                                        "Connection",
+                                        "TE",
+                                        "Trailer",
+                                        "Upgrade",
+                                        "Keep-Alive",
+                                        "Cookie",
+                                        "Content-Type",
+                                        "content-range",
+                                        "Authorization",
+                                        "Set-Cookie",
+                                        "Expect",
+                                        "X-Forwarded-For",
+                                        "Proxy-Authorization",
+                                        "Cache-Control",
+                                        "Range",
+                                        "Max-Forwards",
+                                        "Location"};
+    static const char *const fine[] = {"X-Checksum", "grpc-status",   "grpc-message", "Digest",
+                                       "ETag",       "Server-Timing", "Content"};
     for (size_t i = 0; i < LG_COUNT(never); i++) assert_false(field_may_trail(slice_of(never[i])));
     for (size_t i = 0; i < LG_COUNT(fine); i++) assert_true(field_may_trail(slice_of(fine[i])));
 }
@@ -127,8 +147,12 @@ static void test_characters(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_name_is_found), cmocka_unit_test(test_find),  cmocka_unit_test(test_add_until_full),
-        cmocka_unit_test(test_drop),                cmocka_unit_test(test_lists), cmocka_unit_test(test_trailers),
+        cmocka_unit_test(test_every_name_is_found),
+        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_add_until_full),
+        cmocka_unit_test(test_drop),
+        cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_trailers),
         cmocka_unit_test(test_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

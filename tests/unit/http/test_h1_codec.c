@@ -287,12 +287,28 @@ static void test_failed_stays_failed(void **state) {
 
 static void test_nonsense_is_refused_at_once(void **state) {
     (void)state;
-    static const char *const starts[] = {"\x16\x03\x01", "GET / HTTP/1.0\n", "GET /\r\n", "GET / HTTP/2.0\r\n",
-                                         "GET / HTTP/1.1\r\nA\x01", "GET / HTTP/1.1\r\nA: b\rc", "GET / HTTP/1.1\r\n A"};
+    static const char *const starts[] = {"\x16\x03\x01",        "GET / HTTP/1.0\n",        "GET /\r\n",
+                                         "GET / HTTP/2.0\r\n",  "GET / HTTP/1.1\r\nA\x01", "GET / HTTP/1.1\r\nA: b\rc",
+                                         "GET / HTTP/1.1\r\n A"};
     for (size_t i = 0; i < LG_COUNT(starts); i++) {
         h1_codec_init(&codec, H1_READS_REQUESTS);
         present(starts[i]);
         assert_int_equal(next(), H1_ERROR);
+    }
+}
+
+/* A reload may bring smaller limits while a head is under way. */
+static void test_limits_that_shrink(void **state) {
+    (void)state;
+    static const struct h1_limits smaller[] = {{20, 5, 100}, {300, 5, 10}, {300, 1, 100}};
+    static const enum failure failures[] = {FAILURE_header_too_large, FAILURE_uri_too_long, FAILURE_too_many_fields};
+    for (size_t i = 0; i < LG_COUNT(smaller); i++) {
+        h1_codec_init(&codec, H1_READS_REQUESTS);
+        present("GET /0123456789abcdef HTTP/1.1\r\nHost: h\r\nA: b\r\n");
+        assert_int_equal(next(), H1_MORE);
+        present("GET /0123456789abcdef HTTP/1.1\r\nHost: h\r\nA: b\r\n\r\n");
+        assert_int_equal(h1_codec_next(&codec, &in, &smaller[i], &scratch, &result), H1_ERROR);
+        assert_int_equal(result.failure, failures[i]);
     }
 }
 
@@ -401,6 +417,7 @@ int main(void) {
         cmocka_unit_test(test_room_for_added_fields),
         cmocka_unit_test(test_failed_stays_failed),
         cmocka_unit_test(test_nonsense_is_refused_at_once),
+        cmocka_unit_test(test_limits_that_shrink),
         cmocka_unit_test(test_unasked_response),
         cmocka_unit_test(test_surplus_response),
         cmocka_unit_test(test_expectations),

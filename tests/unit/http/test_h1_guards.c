@@ -62,10 +62,23 @@ static void test_responses(void **state) {
     run(responses, LG_COUNT(responses), H1_READS_RESPONSES);
 }
 
+/* The parser that is linked, not the header alone, takes nothing but CR LF behind a chunk. */
+static void test_llhttp_is_strict(void **state) {
+    (void)state;
+    static const char head[] = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na";
+    llhttp_settings_t settings;
+    llhttp_t parser;
+    llhttp_settings_init(&settings);
+    llhttp_init(&parser, HTTP_REQUEST, &settings);
+    assert_int_equal(llhttp_execute(&parser, head, sizeof head - 1), HPE_OK);
+    assert_int_not_equal(llhttp_execute(&parser, "XX", 2), HPE_OK);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_responses),
+        cmocka_unit_test(test_llhttp_is_strict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

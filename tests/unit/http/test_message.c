@@ -18,10 +18,10 @@ static void test_methods(void **state) {
         enum method method;
         bool idempotent;
     } rows[] = {
-        {"GET", METHOD_GET, true},         {"HEAD", METHOD_HEAD, true},       {"POST", METHOD_POST, false},
-        {"PUT", METHOD_PUT, true},         {"DELETE", METHOD_DELETE, true},   {"CONNECT", METHOD_CONNECT, false},
-        {"OPTIONS", METHOD_OPTIONS, true}, {"TRACE", METHOD_TRACE, true},     {"PATCH", METHOD_PATCH, false},
-        {"get", METHOD_OTHER, false},      {"GETS", METHOD_OTHER, false},     {"", METHOD_OTHER, false},
+        {"GET", METHOD_GET, true},         {"HEAD", METHOD_HEAD, true},     {"POST", METHOD_POST, false},
+        {"PUT", METHOD_PUT, true},         {"DELETE", METHOD_DELETE, true}, {"CONNECT", METHOD_CONNECT, false},
+        {"OPTIONS", METHOD_OPTIONS, true}, {"TRACE", METHOD_TRACE, true},   {"PATCH", METHOD_PATCH, false},
+        {"get", METHOD_OTHER, false},      {"GETS", METHOD_OTHER, false},   {"", METHOD_OTHER, false},
         {"PROPFIND", METHOD_OTHER, false},
     };
     for (size_t i = 0; i < LG_COUNT(rows); i++) {
@@ -69,7 +69,8 @@ static void test_copy(void **state) {
     (void)state;
     struct arena arena;
     arena_init(&arena, NULL, 0);
-    struct message m = copy_of("GET /a?b HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: foo\r\nX:\r\n\r\n", &arena);
+    struct message m =
+        copy_of("GET /a?b HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: foo\r\nX:\r\n\r\n", &arena);
     assert_true(slice_is(m.method_name, "GET"));
     assert_true(slice_is(m.target, "/a?b"));
     assert_true(slice_is(m.uri, "/a?b"));

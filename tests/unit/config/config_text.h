@@ -1,0 +1,72 @@
+/* config_text.h: for the tests of the configuration: YAML text in, what was told of it out. */
+#ifndef LOOMGATE_TESTS_CONFIG_TEXT_H
+#define LOOMGATE_TESTS_CONFIG_TEXT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "loomgate/config/config.h"
+#include "loomgate/config/diagnose.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What diagnostics_print says; from malloc. */
+static inline char *told(struct diagnostics *d) {
+    char *text = NULL;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+    assert_non_null(out);
+    diagnostics_print(d, out);
+    fclose(out);
+    return text;
+}
+
+/* Loads a text called "t"; *messages (from malloc) is what was told of it. */
+static inline struct config *load_with(const char *text, size_t len, const struct config_override *overrides,
+                                       size_t override_count, char **messages) {
+    struct diagnostics d;
+    diagnostics_init(&d);
+    struct config *c = config_parse("t", slice_from(text, len), overrides, override_count, &d);
+    assert_true((c != NULL) == (diagnostics_count(&d, SEVERITY_ERROR) == 0));
+    *messages = told(&d);
+    diagnostics_fini(&d);
+    return c;
+}
+
+/* Loads a text in which nothing may be wrong, or worth a warning. */
+static inline struct config *load_good(const char *text) {
+    char *messages;
+    struct config *c = load_with(text, strlen(text), NULL, 0, &messages);
+    if (messages[0]) fail_msg("told of a good text:\n%s\n%s", messages, text);
+    free(messages);
+    return c;
+}
+
+/* Loads a text; all of `wanted` (separated by "|") must be told. True when it loaded. */
+static inline bool load_and_hear(const char *text, const char *wanted) {
+    char *messages, *copy = strdup(wanted), *rest = copy, *part;
+    struct config *c = load_with(text, strlen(text), NULL, 0, &messages);
+    while ((part = strsep(&rest, "|")) != NULL)
+        if (!strstr(messages, part)) fail_msg("not told: %s\nbut:\n%s\nof:\n%s", part, messages, text);
+    bool loaded = c != NULL;
+    config_free(c);
+    free(messages);
+    free(copy);
+    return loaded;
+}
+
+static inline void must_fail(const char *text, const char *wanted) {
+    if (load_and_hear(text, wanted)) fail_msg("loaded, although: %s\n%s", wanted, text);
+}
+
+static inline void must_warn(const char *text, const char *wanted) {
+    if (!load_and_hear(text, wanted)) fail_msg("did not load: %s\n%s", wanted, text);
+}
+
+#endif
