@@ -1,6 +1,7 @@
 /* pool.c: sessions to servers: the idle ones of one worker. */
 #include "loomgate/backend/pool.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -22,16 +23,14 @@ static void close_idle(struct list *node) {
 void pools_close_idle(struct pools *p) {
     for (unsigned i = 0; i < p->size; i++) {
         if (!p->v[i]) continue;
+        deadline_cancel(&p->v[i]->trim);
         LIST_FOR(node, &p->v[i]->idle) close_idle(node);
     }
 }
 
 void pools_fini(struct pools *p) {
-    pools_close_idle(p);
-    for (unsigned i = 0; i < p->size; i++) {
-        if (p->v[i]) deadline_cancel(&p->v[i]->trim);
-        free(p->v[i]);
-    }
+    LG_ASSERT(p->idle == 0);
+    for (unsigned i = 0; i < p->size; i++) free(p->v[i]);
     free(p->v);
     slab_fini(&p->sessions);
 }
@@ -83,7 +82,7 @@ static void leave_pool(struct server_session *s) {
 /* Anything to read on an idle connection, bytes or an end, means that it is of no use. */
 static bool has_gone(const struct server_session *s) {
     char byte;
-    return recv(s->h1.conn->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0;
+    return recv(s->h1.conn->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EINTR);
 }
 
 struct server_session *pool_take(struct pools *p, struct server *server, bool certain) {

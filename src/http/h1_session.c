@@ -18,8 +18,9 @@ static size_t left_over(const struct h1_session *s) {
 }
 
 static uint8_t wait_on_client(const struct h1_session *s) {
+    if (conn_has_output(s->conn)) return WAIT_STALL; /* also of a response whose stream has ended */
     if (!s->open) return s->fresh || left_over(s) ? WAIT_HEAD : WAIT_IDLE;
-    if (conn_has_output(s->conn) || (!s->in_done && !s->paused)) return WAIT_STALL;
+    if ( (!s->in_done && !s->paused)) return WAIT_STALL;
     return WAIT_NONE;
 }
 
@@ -86,7 +87,7 @@ static void finish_stream(struct h1_session *s) {
     if (!s->conn) return;
     if (!s->client_side)
         s->session.events->on_idle(&s->session);
-    else
+    else if (!conn_is_congested(s->conn))
         conn_resume(s->conn); /* a pipelined request may wait */
     h1_update_wait(s);
 }
@@ -183,9 +184,14 @@ static enum failure lost_response(const struct h1_session *s) {
 
 /* --- the pump -------------------------------------------------------------------------------------------------------------- */
 
+/* Requests behind the one in progress wait, and so do all as long as the client does not read its responses. */
+static bool must_wait(const struct h1_session *s) {
+    return s->open ? s->in_done : conn_is_congested(s->conn);
+}
+
 static bool may_read(const struct h1_session *s) {
     if (!s->conn || s->broken || s->paused) return false;
-    return s->client_side ? !(s->open && s->in_done) : s->open && !s->in_done;
+    return s->client_side ? !must_wait(s) : s->open && !s->in_done;
 }
 
 static void on_message_end(struct h1_session *s, const struct fields *trailers) {
@@ -265,8 +271,8 @@ static size_t h1_on_read(struct conn *c, struct slice bytes) {
     }
     if (s->broken) in.n = 0;
     s->pending = (uint32_t)in.n;
-    /* Requests behind the one in progress wait, in the kernel rather than here. */
-    if (s->conn && s->client_side && s->open && s->in_done && in.n) conn_pause(c);
+    /* What has to wait does so in the kernel rather than here. */
+    if (s->conn && s->client_side && in.n && must_wait(s)) conn_pause(c);
     h1_update_wait(s);
     s->pumping = false;
     return bytes.n - in.n;
@@ -280,7 +286,7 @@ static void client_eof(struct h1_session *s) {
     if (s->broken || (s->open && s->in_done)) return; /* half closed: the answer is still wanted */
     enum h1_event e = h1_codec_eof(&s->codec, buf_front(&s->conn->in), &r);
     if (!s->open && e == H1_ERROR) open_client_stream(s);
-    h1_fail(s, FAILURE_client_closed, CONN_CLOSE_NOW);
+    h1_fail(s, FAILURE_client_closed, s->open ? CONN_CLOSE_NOW : CONN_CLOSE_AFTER_WRITE);
 }
 
 static void server_eof(struct h1_session *s) {
@@ -312,7 +318,10 @@ static void h1_on_eof(struct conn *c) {
 static void h1_on_drained(struct conn *c) {
     struct h1_session *s = c->owner;
     s->stream.congested = false;
-    if (s->open) s->stream.events->on_writable(&s->stream);
+    if (s->open)
+        s->stream.events->on_writable(&s->stream);
+    else if (s->client_side)
+        conn_resume(c);
     h1_update_wait(s);
 }
 
@@ -324,7 +333,9 @@ static void h1_on_error(struct conn *c, int error_number) {
 }
 
 static void client_timeout(struct h1_session *s) {
-    if (!s->open && !s->conn->in.bytes) { /* nothing was asked: go quietly */
+    if (!s->open && conn_has_output(s->conn)) { /* a response that nobody reads */
+        h1_close(s, CONN_CLOSE_RESET);
+    } else if (!s->open && !s->conn->in.bytes) { /* nothing was asked: go quietly */
         h1_close(s, CONN_CLOSE_NOW);
     } else if (!s->open) {
         on_request_failure(s, FAILURE_header_timeout);
@@ -346,6 +357,7 @@ static void server_timeout(struct h1_session *s) {
 static void h1_on_timeout(struct conn *c) {
     struct h1_session *s = c->owner;
     uint8_t waited = s->wait;
+    if (waited == WAIT_NONE) return;
     /* What was waited for may have come about without a word to us, such as the last byte leaving the buffer. */
     s->wait = WAIT_NONE;
     h1_update_wait(s);
@@ -384,14 +396,15 @@ static void h1_shutdown(struct session *session) {
     if (s->open)
         s->keep_alive = false;
     else if (!s->client_side || !s->conn->in.bytes)
-        h1_close(s, CONN_CLOSE_NOW);
+        h1_close(s, s->client_side ? CONN_CLOSE_AFTER_WRITE : CONN_CLOSE_NOW);
 }
 
 static void h1_set_timeouts(struct session *session, const struct session_timeouts *timeouts) {
     struct h1_session *s = LG_CONTAINER_OF(session, struct h1_session, session);
     if (s->timeouts == timeouts) return;
     s->timeouts = timeouts;
-    s->wait = WAIT_NONE; /* what runs starts anew with the next step */
+    s->wait = WAIT_NONE; /* what is waited for starts anew with the next step */
+    if (s->conn) conn_set_timeout(s->conn, 0, false);
 }
 
 static void h1_abort(struct session *session, enum failure f) {

@@ -17,8 +17,9 @@ void env_init(struct env *env, struct gate *gate) {
 }
 
 void env_fini(struct env *env) {
+    pools_close_idle(&env->pools);
+    loop_fini(&env->loop); /* empties the graveyard, into the slabs */
     pools_fini(&env->pools);
-    loop_fini(&env->loop);
     slab_fini(&env->clients);
     slab_fini(&env->exchanges);
 }

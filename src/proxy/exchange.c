@@ -148,7 +148,8 @@ void exchange_end_try(struct exchange *x, enum failure f) {
 
 void exchange_fail(struct exchange *x, enum failure f) {
     if (x->state == EXCHANGE_DONE) return;
-    x->cause = (uint8_t)f;
+    /* What is being answered stays the cause, also when the client leaves before it has heard all of it. */
+    if (x->state != EXCHANGE_ANSWER || x->cause == FAILURE_NONE) x->cause = (uint8_t)f;
     if (x->back) x->back->ops->reset(x->back);
     x->back = NULL;
     exchange_end_try(x, f);

@@ -138,8 +138,20 @@ static void forward_response(struct exchange *x, struct message *m) {
     if (x->front && x->front->congested) pause_back(x, true);
 }
 
+/* A server may only change to what the client offered (RFC 9110 section 7.8). */
+static bool was_offered(const struct exchange *x, struct slice protocol) {
+    struct slice rest = x->request.upgrade_to, offer;
+    while (slice_split(&rest, ',', &offer))
+        if (slice_eq_nocase(slice_trim(offer), protocol)) return true;
+    return false;
+}
+
 static void back_on_head(struct stream *s, struct message *m) {
     struct exchange *x = s->owner;
+    if (m->status == 101 && !was_offered(x, m->upgrade_to)) {
+        exchange_fail(x, FAILURE_bad_response);
+        return;
+    }
     if (m->status < 200 && m->status != 101) {
         forward_interim(x, m);
         return;

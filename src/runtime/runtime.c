@@ -28,7 +28,9 @@ struct runtime {
     int fd_ceiling;
     struct deadline grace;
     ev_signal signals[5];
-    struct texts unix_listeners; /* files to remove at the end */
+    const char **socket_files; /* of UNIX listeners that we bound: to be removed at the end */
+    unsigned socket_file_count;
+    bool pid_written;
 };
 
 /* --- listeners ------------------------------------------------------------------------------------------------------------ */
@@ -49,6 +51,10 @@ static bool listen_on(struct runtime *r, struct frontend *f, const struct listen
         if (!socket_local_addr(fds[0], &bound)) bound = a;
         for (unsigned i = 0; i < r->worker_count; i++)
             worker_add_acceptor(r->workers[i], f, fds[i], addr_port(&bound), l->accept_proxy);
+        if (addr_is_unix(&a)) {
+            r->socket_files = xrealloc(r->socket_files, (r->socket_file_count + 1) * sizeof *r->socket_files);
+            r->socket_files[r->socket_file_count++] = l->address.host;
+        }
         tell_listening(f, addr_is_unix(&a) ? &a : &bound, r->worker_count);
     }
     free(fds);
@@ -64,13 +70,10 @@ static bool listen_on_all(struct runtime *r, struct error *e) {
     return true;
 }
 
-/* A socket's file outlives the socket; nobody answers there any more. */
-static void remove_socket_files(const struct runtime *r) {
-    for (uint32_t i = 0; i < r->snapshot->frontend_count; i++) {
-        const struct frontend_settings *f = r->snapshot->frontends[i].settings;
-        for (uint32_t k = 0; k < f->listener_count; k++)
-            if (f->listeners[k].address.kind == ADDRESS_UNIX) unlink(f->listeners[k].address.host);
-    }
+/* A socket's file outlives the socket; nobody answers there any more. What another process bound is not ours. */
+static void remove_socket_files(struct runtime *r) {
+    for (unsigned i = 0; i < r->socket_file_count; i++) unlink(r->socket_files[i]);
+    free(r->socket_files);
 }
 
 /* --- stopping ---------------------------------------------------------------------------------------------------------------- */
@@ -183,7 +186,9 @@ static bool runtime_start(struct runtime *r, const char *pid_path, struct error 
     r->gate.limit = g->max_connections;
     check_descriptors(r);
     make_workers(r);
-    if (!listen_on_all(r, e) || !write_pid(pid_path, e) || !privileges_drop(g, e)) return false;
+    if (!listen_on_all(r, e) || !write_pid(pid_path, e)) return false;
+    r->pid_written = pid_path != NULL;
+    if (!privileges_drop(g, e)) return false;
     watch_signals(r);
     for (; r->started < r->worker_count; r->started++)
         if (!worker_start(r->workers[r->started], e)) return false;
@@ -234,7 +239,7 @@ int runtime_run(struct config *config, const char *pid_path) {
         log_error("start_failed", e.text);
     bool clean = ok && r->drained == r->worker_count;
     if (r->snapshot) runtime_stop(r, clean);
-    if (pid_path) unlink(pid_path);
+    if (r->pid_written) unlink(pid_path);
     if (ok) log_info("stopped", NULL, LOG_INT("log_lost", log_lost()));
     log_fini(LOG_PATIENCE_MS);
     return ok ? 0 : 1;

@@ -70,6 +70,7 @@ static bool init_frontend(struct frontend *f, const struct frontend_settings *se
     f->router = router_new(settings->routes, settings->route_count);
     if (!settings->access_log.on) return true;
     f->access_log = log_open(settings->access_log.target, settings->access_log.path, e);
+    if (f->access_log) log_set_format(f->access_log, settings->access_log.format);
     return f->access_log != NULL;
 }
 

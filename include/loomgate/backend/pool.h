@@ -46,7 +46,7 @@ struct pools {
 };
 
 void pools_init(struct pools *p, struct loop *loop, struct h1_scratch *scratch);
-/* Closes what is idle; nothing may be in use. */
+/* Nothing may be idle or in use any more, nor wait in the loop's graveyard. */
 void pools_fini(struct pools *p);
 /* Closes the longest idle session of some server, to have its descriptor; false when none is idle. */
 bool pools_evict(struct pools *p);
