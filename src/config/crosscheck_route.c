@@ -1,6 +1,5 @@
 /* crosscheck_route.c: what must hold between the keys of a route and a frontend; routes that can never match. */
 #include "crosscheck_internal.h"
-#include "tables_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,13 +58,13 @@ bool finish_route(struct loader *l, const struct settings_table *table, const st
 }
 
 /* A match written one way, so that equal ones are equal texts. From malloc. */
-static char *print_match(const struct match_settings *match, size_t *len) {
+static char *print_match(const struct settings_table *table, const struct match_settings *match, size_t *len) {
     char *text = NULL;
     struct match_settings plain = *match;
     if (plain.path_prefix && strcmp(plain.path_prefix, "/") == 0) plain.path_prefix = NULL; /* holds always */
     struct printer p = {.out = open_memstream(&text, len)};
     LG_ASSERT(p.out != NULL);
-    schema_print(&p, &table_match, &plain);
+    schema_print(&p, table, &plain);
     fclose(p.out);
     LG_ASSERT(text != NULL);
     return text;
@@ -77,14 +76,17 @@ static void warn_of_shadowed(struct loader *l, const struct node *later, const s
 }
 
 /* A route behind one that takes everything, or behind its twin. */
-static void find_shadowed_routes(struct loader *l, const struct frontend_settings *f, const struct node *routes) {
+static void find_shadowed_routes(struct loader *l, const struct settings_table *table,
+                                 const struct frontend_settings *f, const struct node *routes) {
+    const struct settings_table *route = schema_find(table, SLICE("routes"))->item->table;
+    const struct settings_table *match = schema_find(route, SLICE("match"))->table;
     struct map known;
     map_init(&known);
     const struct node *catch_all = NULL;
     const struct node_entry *e = routes->first;
     for (uint32_t i = 0; i < f->route_count; i++, e = e->next) {
         size_t len;
-        char *text = print_match(&f->routes[i].match, &len);
+        char *text = print_match(match, &f->routes[i].match, &len);
         struct slice key = slice_from(arena_strndup(l->arena, text, len), len);
         free(text);
         const struct node *twin = map_put(&known, key, (void *)(uintptr_t)e->value);
@@ -109,7 +111,8 @@ bool finish_frontend(struct loader *l, const struct settings_table *table, const
     const struct frontend_settings *f = base;
     const struct node *routes = node_find(map, "routes");
     if (f->mode == MODE_TCP) return finish_tcp(l, table, map, f);
-    if (routes && routes->kind == NODE_LIST && routes->count == f->route_count) find_shadowed_routes(l, f, routes);
+    if (routes && routes->kind == NODE_LIST && routes->count == f->route_count)
+        find_shadowed_routes(l, table, f, routes);
     if (!f->route_count && !routes && f->default_backend < 0 && !node_find(map, "default_backend"))
         WARN(l, map->place, "add default_backend: NAME",
              "this frontend has no routes and no default_backend: it answers 404");

@@ -109,7 +109,7 @@ static bool read_list(struct loader *l, const struct setting *row, const struct 
         return tell_kind(l, row, value, "a list");
     if (count < row->min)
         return diagnostics_add(l->d, SEVERITY_ERROR, value->place, NULL, "'%s' needs at least one", row->key);
-    char scratch[1];
+    char scratch[1] = "";
     char *items = arena_calloc(l->arena, count * row->item_size + 1);
     uint32_t stored = 0;
     bool ok = true;

@@ -299,7 +299,7 @@ const struct settings_table table_defaults = {.path = "defaults", .what = "defau
 
 /* --- the root ------------------------------------------------------------------------------------------------ */
 
-/* `include`, `frontends` and `backends` are read by config.c, in an order of their own. */
+/* `include`, `frontends` and `backends` are read by document_load.c, in an order of their own. */
 static bool parse_nothing(struct loader *l, const struct setting *row, const struct node *value, void *base) {
     (void)l, (void)row, (void)value, (void)base;
     return true;

@@ -82,7 +82,7 @@ bool yaml_substitute(struct arena *a, struct diagnostics *d, struct place place,
         pieces_add(a, &made, slice_from(rest.p, dollar));
         if (dollar == rest.n) break;
         rest = slice_from(rest.p + dollar, rest.n - dollar);
-        struct slice value;
+        struct slice value = {NULL, 0};
         size_t before = rest.n;
         if (!substitute_one(d, place, &rest, &value)) return false;
         size_t written = before - rest.n;

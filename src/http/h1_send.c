@@ -64,7 +64,7 @@ static void send_response(struct h1_session *s, const struct message *m, bool en
 /* --- requests ------------------------------------------------------------------------------------------------------------- */
 
 static void send_request(struct h1_session *s, const struct message *m, bool end) {
-    struct h1_framing f = {.upgrade = m->upgrade, .te_trailers = m->te_trailers};
+    struct h1_framing f = {.close = !m->keep_alive && !m->upgrade, .upgrade = m->upgrade, .te_trailers = m->te_trailers};
     f.body = end && m->body != BODY_LENGTH ? BODY_NONE : m->body;
     f.length = m->length;
     h1_codec_expect(&s->codec, m->method, m->upgrade);

@@ -270,6 +270,13 @@ static void conn_tell_eof(struct conn *c) {
     c->events->on_eof(c);
 }
 
+/* The end never overtakes bytes that are kept, such as those that wait for a new owner. */
+static void conn_present_and_tell_eof(struct conn *c) {
+    if (c->state != CONN_OPEN || !c->events || c->paused) return;
+    conn_present_kept(c);
+    if (c->state == CONN_OPEN) conn_tell_eof(c);
+}
+
 static void conn_take(struct conn *c, size_t n) {
     struct slice bytes = slice_from(c->loop->read_buffer, n);
     if (c->in.bytes) {
@@ -297,7 +304,7 @@ static void conn_on_readable(struct conn *c) {
     if (n == 0) {
         c->eof = true;
         conn_watch(c, false, c->writing);
-        conn_tell_eof(c);
+        conn_present_and_tell_eof(c);
         if (c->state == CONN_CLOSING) conn_closing_step(c);
         return;
     }
@@ -371,10 +378,7 @@ static void on_task(struct task *task) {
         }
         return;
     }
-    if (c->state == CONN_OPEN && c->events && !c->paused) {
-        conn_present_kept(c);
-        if (c->state == CONN_OPEN) conn_tell_eof(c);
-    }
+    conn_present_and_tell_eof(c);
     if (c->state == CONN_OPEN || c->state == CONN_CLOSING) conn_flush(c);
 }
 
