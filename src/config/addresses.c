@@ -65,7 +65,7 @@ static bool parse_unix(struct slice s, struct arena *a, struct address_setting *
 
 /* Splits HOST:PORT at the colon; brackets come off. */
 static bool split_address(struct slice s, struct slice *host, struct slice *port, struct complaint *c) {
-    size_t colon = s.n;
+    size_t colon;
     bool is_bracketed = s.n && s.p[0] == '[';
     if (is_bracketed) {
         size_t close = slice_find(s, ']');

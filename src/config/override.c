@@ -81,7 +81,8 @@ static const struct node *set_in_list(struct override *o, const struct node *nod
         return fail(o, node, "items count from 0", "there is no item '%.*s' in the list", slice_from(path.p, n));
     struct node *list = copy(o, node);
     struct node_entry *e = list->first;
-    while (index-- > 0) e = e->next;
+    while (e && index-- > 0) e = e->next;
+    LG_ASSERT(e != NULL);
     e->value = set_below(o, e->value, rest_behind(path, n));
     return list;
 }

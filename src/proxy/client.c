@@ -3,6 +3,8 @@
 
 #include "loomgate/net/proxy_protocol.h"
 
+#include <stdlib.h>
+
 static struct client *client_of(struct exchange_client *base) {
     return LG_CONTAINER_OF(base, struct client, base);
 }
@@ -11,6 +13,7 @@ static struct client *client_of(struct exchange_client *base) {
 
 static void on_grave(struct task *task) {
     struct client *c = LG_CONTAINER_OF(task, struct client, grave);
+    free(c->base.local);
     slab_put(&c->base.env->clients, c);
 }
 
@@ -100,8 +103,8 @@ static size_t on_proxy_bytes(struct conn *conn, struct slice bytes) {
     }
     if (has_addr) {
         c->base.addr = peer;
-        c->base.local = local;
-        c->base.has_local = true;
+        c->base.local = xmalloc(sizeof local);
+        *c->base.local = local;
         c->base.port = addr_port(&local);
     }
     client_begin(c, conn);

@@ -45,7 +45,7 @@ static bool step_route(struct exchange *x) {
 }
 
 static const struct addr *local_addr(struct exchange *x) {
-    if (x->client->has_local) return &x->client->local;
+    if (x->client->local) return x->client->local;
     if (!x->fd_local) x->fd_local = socket_local_addr(x->client->fd, &x->local);
     return &x->local;
 }
@@ -186,6 +186,7 @@ void exchange_check_done(struct exchange *x) {
     deadline_cancel(&x->deadline);
     exchange_record(x);
     x->env->exchange_count--;
+    metrics_sub(&x->env->metrics, METRIC_exchanges_active, 1);
     struct exchange_client *client = x->client;
     if (client->session) client->session->ops->set_timeouts(client->session, &client->frontend->client_timeouts);
     loop_bury(&x->env->loop, &x->grave);
@@ -229,6 +230,7 @@ static struct exchange *exchange_new(struct exchange_client *client) {
     deadline_init(&x->deadline, on_deadline);
     task_init(&x->grave, on_grave);
     env->exchange_count++;
+    metrics_add(&env->metrics, METRIC_exchanges_active, 1);
     return x;
 }
 
