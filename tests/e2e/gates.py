@@ -11,7 +11,7 @@ import queue
 import re
 
 import pytest
-from support import TIMEOUT, Client, FakeServer, Loomgate, Origin
+from support import TIMEOUT, FakeServer, Loomgate, Origin
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 END_OF_CHUNKS = re.compile(rb"(?:\A|\r\n)0\r\n(?:[^\r\n]+\r\n)*\r\n")
@@ -72,6 +72,9 @@ class Recorder:
         """The same for a request whose body did not come to its end."""
         return self._split(self._cut.get(timeout=TIMEOUT))
 
+    def is_empty(self):
+        return self._whole.empty()
+
     def forget(self):
         for seen in (self._whole, self._cut):
             while not seen.empty():
@@ -105,7 +108,9 @@ class World:
         return self._started(start(script, **options))
 
     def client(self, frontend="web", **options):
-        return self.gate.client(frontend, **options)
+        client = self.gate.client(frontend, **options)
+        client.first_record = len(self.gate.records.lines)  # ports come again
+        return client
 
     def fetch(self, target="/", **options):
         return self.gate.fetch(target, **options)
@@ -115,7 +120,12 @@ class World:
 
     def record_of(self, client, **equal):
         """The access record of the first exchange of this connection that has these fields."""
-        return self.gate.record(client=client if isinstance(client, str) else client.local, **equal)
+        equal["client"] = client.local
+
+        def matches(record):
+            return all(record.get(key) == value for key, value in equal.items())
+
+        return self.gate.records.wait(matches, f"an access record {equal}", start=client.first_record)
 
 
 def shared(build):
@@ -165,4 +175,13 @@ def get(target, *fields, host="h", version="1.1", method="GET", body=b""):
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
-__all__ = ["OK", "Client", "Recorder", "World", "answer_of", "assert_alive", "get", "send_bravely", "shared"]
+def unchunked(body):
+    """The data of chunks, however they were cut."""
+    data = b""
+    while body and not body.startswith(b"0\r\n"):
+        size, _, rest = body.partition(b"\r\n")
+        if not rest:
+            return body  # has no chunks
+        data += rest[: int(size, 16)]
+        body = rest[int(size, 16) + 2 :]
+    return data

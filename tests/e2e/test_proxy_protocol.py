@@ -61,7 +61,7 @@ WITHOUT = {
     "v2 local": v2(command=0),
     "v2 local without addresses": V2 + b"\x20\0\0\0",
     "v2 unspecified": V2 + b"\x21\0\0\0",
-    "v2 unix": V2 + b"\x21\x31" + struct.pack("!H", 216) + b"/a".ljust(108, b"\0") + b"/b".ljust(108, b"\0"),
+    "v2 datagrams": v2(kind=2),
 }
 
 
@@ -72,6 +72,14 @@ def test_header_without_an_address(loomgate, origin, name):
         echo = Echo(client.send(WITHOUT[name] + GET).read_response())
         assert echo.header("X-Forwarded-For") == "127.0.0.1"
         assert gate.record(path="/echo")["client"] == client.local
+
+
+def test_unix_address(loomgate, origin):
+    header = V2 + b"\x21\x31" + struct.pack("!H", 216) + b"/a".ljust(108, b"\0") + b"/b".ljust(108, b"\0")
+    gate = loomgate(accepting(origin()))
+    with gate.client() as client:
+        assert client.send(header + GET).read_response().status == 200
+    assert gate.record(path="/echo")["client"] == "unix:/a"
 
 
 BAD = {
@@ -226,6 +234,13 @@ def test_sent_for_http(loomgate, origin, version):
         assert Echo(client.request("POST", "/echo", body=b"x", chunked=True).read_response()).body == b"x"
 
 
+def count_open(server):
+    """The open connections of an origin that wants PROXY headers, without ours."""
+    with Client(server.address) as client:
+        client.send(b"PROXY UNKNOWN\r\n").request("GET", "/connections")
+        return int(client.read_response().text.split()[3]) - 1
+
+
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_such_connections_serve_one_client_only(loomgate, origin, version):
     server = origin("-p")
@@ -238,6 +253,7 @@ def test_such_connections_serve_one_client_only(loomgate, origin, version):
                 assert echo.proxy == wanted and echo.header("Connection") == "close"
     records = gate.records.wait_count(lambda record: record["path"] == "/echo", 6)
     assert not any(record["reused"] for record in records)
+    eventually(lambda: count_open(server) == 0, "an end of all connections")
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])

@@ -3,7 +3,7 @@
 
 #include <time.h>
 
-static const double TICK_S = 0.05;
+static const double TICK_S = 0.002;
 
 static void on_tick(struct ev_loop *ev, ev_timer *w, int events) {
     (void)ev, (void)w, (void)events;

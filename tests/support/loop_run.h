@@ -25,11 +25,11 @@ void loop_run_for(struct loop *loop, uint64_t us);
 /* loop_fini(), after a look whether all connections and chunks have been given back. */
 void loop_finish(struct loop *loop);
 
-#define LOOP_UNTIL(loop, condition)                                                                                    \
-    do {                                                                                                               \
-        const uint64_t loop_until_end = loop_clock_us() + LOOP_PATIENCE_US;                                            \
-        while (!(condition))                                                                                           \
-            if (!loop_step((loop), loop_until_end)) fail_msg("waited in vain for: %s", #condition);                    \
+#define LOOP_UNTIL(loop, condition)                                                                 \
+    do {                                                                                            \
+        const uint64_t loop_until_end = loop_clock_us() + LOOP_PATIENCE_US;                         \
+        while (!(condition))                                                                        \
+            if (!loop_step((loop), loop_until_end)) fail_msg("waited in vain for: %s", #condition); \
     } while (0)
 
 #endif

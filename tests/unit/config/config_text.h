@@ -18,7 +18,7 @@
 
 /* What diagnostics_print says; from malloc. */
 static inline char *told(struct diagnostics *d) {
-    char *text = NULL;
+    static char *text; /* static: gcc 12 takes it for a dangling pointer otherwise */
     size_t len;
     FILE *out = open_memstream(&text, &len);
     assert_non_null(out);

@@ -1,0 +1,805 @@
+/* test_h1_session.c: a client's HTTP/1 session: requests in, lives and ends of streams, timeouts. (What is sent:
+ * test_h1_send.c; a server's session: test_h1_session_server.c.) */
+#include "loomgate/http/h1_session.h"
+
+#include "../../support/h1_bed.h"
+
+#include <errno.h>
+
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
+#define OK_TEXT   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+#define OK_CLOSE  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+
+static void say(const char *text) {
+    peer_say(&bed.peer, text);
+}
+
+static void expect_bytes(const char *text) {
+    peer_expect(&bed.peer, &bed.loop, text);
+}
+
+static void expect_end(void) {
+    peer_expect_eof(&bed.peer, &bed.loop);
+}
+
+/* --- one after the other ------------------------------------------------------------------------------------------ */
+
+static void requests_follow_each_other(void **state) {
+    (void)state;
+    bed_open_client();
+    for (unsigned i = 0; i < 3; i++) {
+        say(GET("/a"));
+        bed_await("GET/a end");
+        assert_int_equal(bed.stream->reused, i > 0);
+        bed_answer("ok");
+        bed_expect("close:ok");
+        expect_bytes(OK_TEXT);
+        assert_int_equal(bed.bytes_in, strlen(GET("/a")));
+        assert_int_equal(bed.bytes_out, strlen(OK_TEXT));
+    }
+    assert_int_equal(bed.s.session.served, 3);
+    assert_int_equal(bed.loop.chunks.bytes, 0); /* an idle connection holds no buffer */
+    peer_shut(&bed.peer);
+    bed_await("gone");
+    expect_end();
+}
+
+static void heads_may_come_byte_by_byte(void **state) {
+    (void)state;
+    bed_open_client();
+    bed.at_end = bed_answer_ok;
+    for (const char *at = GET("/slow") GET("/more"); *at; at++) {
+        peer_say_slice(&bed.peer, slice_from(at, 1));
+        loop_turns(&bed.loop, 2);
+    }
+    bed_await("GET/slow end close:ok GET/more end close:ok");
+    expect_bytes(OK_TEXT OK_TEXT);
+}
+
+static void pipelined_requests_are_answered_in_order(void **state) {
+    (void)state;
+    bed_open_client();
+    say(GET("/1") GET("/2") GET("/3") "GET /4 HTT");
+    bed_await("GET/1 end");
+    peer_expect_nothing(&bed.peer, &bed.loop);
+    bed_expect("");
+    bed_answer("one");
+    assert_int_equal(bed.bytes_in, strlen(GET("/1")));
+    bed_await("close:ok GET/2 end");
+    say("P/1.1\r\nHost: h\r\n\r\n");
+    loop_settle(&bed.loop);
+    bed_answer("");
+    assert_int_equal(bed.bytes_in, strlen(GET("/2")));
+    bed_await("close:ok GET/3 end");
+    bed_answer("ok");
+    bed_await("close:ok GET/4 end");
+    bed_answer("ok");
+    assert_int_equal(bed.bytes_in, strlen(GET("/4")));
+    bed_expect("close:ok");
+    expect_bytes("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\noneHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" OK_TEXT
+                     OK_TEXT);
+}
+
+static void pipelined_requests_answered_at_once(void **state) {
+    (void)state;
+    bed_open_client();
+    bed.at_end = bed_answer_ok;
+    say(GET("/1") GET("/2") GET("/3"));
+    peer_shut(&bed.peer);
+    bed_await("GET/1 end close:ok GET/2 end close:ok GET/3 end close:ok gone");
+    expect_bytes(OK_TEXT OK_TEXT OK_TEXT);
+    expect_end();
+}
+
+/* The end of what the client sends is heard of only behind the requests that wait. */
+static void pipelined_requests_then_half_close(void **state) {
+    (void)state;
+    bed_open_client();
+    say(GET("/1") GET("/2"));
+    peer_shut(&bed.peer);
+    bed_await("GET/1 end");
+    loop_settle(&bed.loop);
+    bed_answer("ok");
+    bed_await("close:ok GET/2 end");
+    loop_settle(&bed.loop);
+    bed_answer("ok");
+    bed_await("close:ok gone");
+    expect_bytes(OK_TEXT);
+    peer_expect_part(&bed.peer, &bed.loop, "\r\n\r\nok");
+    expect_end();
+}
+
+static void answer_block(struct h1_bed *b) {
+    struct message m = bed_response(200, BODY_LENGTH, 65536);
+    (void)b;
+    bed_send_head(&m, false);
+    bed_send_block(65536);
+    bed_send_end();
+}
+
+/* Whoever asks much and reads nothing gets what fits the buffers and no more. */
+static void responses_that_nobody_reads_do_not_pile_up(void **state) {
+    (void)state;
+    enum { REQUESTS = 200 };
+    bed_open_client();
+    bed.at_end = answer_block;
+    for (unsigned i = 0; i < REQUESTS; i++) say(GET("/"));
+    loop_settle(&bed.loop);
+    assert_true(bed.closes < REQUESTS);
+    assert_true(bed.conn->out.bytes < 4 * 65536);
+    size_t all = REQUESTS * (65536 + strlen("HTTP/1.1 200 OK\r\nContent-Length: 65536\r\n\r\n"));
+    uint64_t end_us = loop_clock_us() + LOOP_PATIENCE_US;
+    while (bed.peer.total < all) {
+        peer_read(&bed.peer);
+        peer_forget(&bed.peer);
+        assert_true(loop_step(&bed.loop, end_us));
+    }
+    assert_int_equal(bed.closes, REQUESTS);
+    assert_int_equal(bed.peer.total, all);
+}
+
+/* --- bodies in ---------------------------------------------------------------------------------------------------- */
+
+static void bodies_come_in(void **state) {
+    (void)state;
+    bed_open_client();
+    bed.at_end = bed_answer_ok;
+    say("POST /l HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
+        "POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nX-T: 1\r\n\r\n"
+        "POST /z HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+    bed_await("POST/l +hello end close:ok POST/c +abc +de end(1) close:ok POST/z end close:ok");
+    expect_bytes(OK_TEXT OK_TEXT OK_TEXT);
+}
+
+static void bodies_come_byte_by_byte(void **state) {
+    (void)state;
+    bed_open_client();
+    const char *at = "POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
+    for (; *at; at++) {
+        peer_say_slice(&bed.peer, slice_from(at, 1));
+        loop_turns(&bed.loop, 2);
+    }
+    bed_await("POST/c +a +b end");
+    bed_answer("ok");
+    bed_expect("close:ok");
+    expect_bytes(OK_TEXT);
+}
+
+static void pause_at_head(struct h1_bed *b, struct message *m) {
+    (void)m;
+    b->stream->ops->pause(b->stream);
+}
+
+static void a_paused_stream_gets_nothing(void **state) {
+    (void)state;
+    bed_open_client();
+    bed.at_head = pause_at_head;
+    say("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhello");
+    bed_await("POST/");
+    say("world");
+    peer_shut(&bed.peer);
+    loop_settle(&bed.loop);
+    bed_expect("");
+    bed.stream->ops->resume(bed.stream);
+    bed_expect(""); /* not before it returns */
+    bed_await("+hello +world end");
+    bed_answer("ok");
+    bed_await("close:ok gone");
+}
+
+static void pause_at_body(struct h1_bed *b, struct slice body, bool more) {
+    (void)body, (void)more;
+    b->stream->ops->pause(b->stream);
+}
+
+static void a_pause_between_two_chunks(void **state) {
+    (void)state;
+    bed_open_client();
+    bed.at_body = pause_at_body;
+    say("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n" GET("/next"));
+    bed_await("POST/ +a");
+    loop_settle(&bed.loop);
+    bed_expect("");
+    bed.stream->ops->resume(bed.stream);
+    bed_await("+b");
+    bed.stream->ops->resume(bed.stream);
+    bed_await("end");
+    bed_answer("ok");
+    bed_await("close:ok GET/next end");
+}
+
+static void large_bodies_stream(void **state) {
+    (void)state;
+    enum { SIZE = 4 * 1024 * 1024 };
+    bed_open_client();
+    char *block = xcalloc(1, SIZE);
+    size_t sent = 0;
+    say("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4194304\r\n\r\n");
+    uint64_t end_us = loop_clock_us() + LOOP_PATIENCE_US;
+    while (bed.body_bytes < SIZE) {
+        sent += peer_push(&bed.peer, slice_from(block, SIZE - sent));
+        assert_true(loop_step(&bed.loop, end_us));
+        assert_true(bed.loop.chunks.bytes < 1024 * 1024);
+    }
+    free(block);
+    bed_answer("ok");
+    assert_int_equal(bed.cause, FAILURE_NONE);
+    assert_int_equal(bed.bytes_in, SIZE + strlen("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4194304\r\n\r\n"));
+}
+
+/* --- early answers ------------------------------------------------------------------------------------------------ */
+
+static void the_rest_of_an_answered_request_is_read_away(void **state) {
+    (void)state;
+    bed_open_client();
+    say("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhello");
+    bed_await("POST/ +hello");
+    bed_answer("ok");
+    bed_expect(""); /* the stream lives until the request is complete */
+    expect_bytes(OK_TEXT);
+    say("world" GET("/next"));
+    bed_await("close:ok GET/next end");
+    bed_answer("ok");
+    expect_bytes(OK_TEXT);
+}
+
+static void answered_at_the_head(void **state) {
+    (void)state;
+    bed_open_client();
+    say("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+    bed_await("POST/");
+    bed_answer("ok");
+    say("5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n" GET("/next"));
+    bed_await("close:ok GET/next end");
+}
+
+/* It is not read for ever: then FIN, a little lingering, and the client has its answer. */
+static void too_long_a_rest_closes(void **state) {
+    (void)state;
+    static char block[64 * 1024];
+    bed_open_client();
+    say("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10000000\r\n\r\n");
+    bed_await("POST/");
+    bed_answer("ok");
+    uint64_t end_us = loop_clock_us() + LOOP_PATIENCE_US;
+    size_t sent = 0;
+    while (!bed.closes) {
+        sent += peer_push(&bed.peer, slice_from(block, sizeof block));
+        assert_true(loop_step(&bed.loop, end_us));
+    }
+    assert_true(sent >= 256 * 1024);
+    assert_true(sent < 2 * 1024 * 1024);
+    bed_expect("close:ok gone");
+    expect_bytes(OK_TEXT);
+    expect_end();
+    assert_int_equal(peer_push(&bed.peer, SLICE("more")), 4); /* lingering: no reset */
+    loop_settle(&bed.loop);
+    peer_shut(&bed.peer);
+    LOOP_UNTIL(&bed.loop, bed.loop.conns.in_use == 0);
+}
+
+static void a_bad_chunk_behind_the_answer_closes(void **state) {
+    (void)state;
+    bed_open_client();
+    say("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+    bed_await("POST/");
+    bed_answer("ok");
+    say("zz\r\n" GET("/smuggled"));
+    bed_await("close:ok gone");
+    expect_bytes(OK_TEXT);
+    expect_end();
+    peer_shut(&bed.peer);
+}
+
+/* --- refused ------------------------------------------------------------------------------------------------------ */
+
+static void an_unreadable_request_is_answered_and_nothing_else_is_read(void **state) {
+    (void)state;
+    bed_open_client();
+    bed.at_fail = bed_answer_ok;
+    say("GET / HTTP/1.1\r\nHost : h\r\n\r\n" GET("/smuggled"));
+    bed_await("fail:bad_field close:ok gone");
+    expect_bytes(OK_CLOSE);
+    expect_end();
+    say(GET("/still-reading"));
+    loop_settle(&bed.loop);
+    assert_int_equal(bed.streams, 1);
+    peer_shut(&bed.peer);
+    LOOP_UNTIL(&bed.loop, bed.loop.conns.in_use == 0);
+}
+
+static void a_bad_body_fails_the_request(void **state) {
+    (void)state;
+    bed_open_client();
+    say("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\nzz\r\n");
+    bed_await("POST/ +a fail:bad_chunk");
+    say(GET("/smuggled"));
+    loop_settle(&bed.loop);
+    bed_expect("");
+    bed_answer("ok"); /* later is well too */
+    bed_expect("close:ok gone");
+    expect_bytes(OK_CLOSE);
+}
+
+static void an_unreadable_pipelined_request_waits_for_its_turn(void **state) {
+    (void)state;
+    bed_open_client();
+    say(GET("/good") "BAD\r\n\r\n");
+    bed_await("GET/good end");
+    bed_answer("ok");
+    bed_await("close:ok fail:bad_request_line");
+    bed_answer("ok");
+    bed_expect("close:ok gone");
+    expect_bytes(OK_TEXT OK_CLOSE);
+}
+
+static void heads_over_the_limit(void **state) {
+    (void)state;
+    bed_open_client();
+    bed.limits = (struct h1_limits){.head_bytes = 64, .field_count = 2, .uri_bytes = 20};
+    say("GET / HTTP/1.1\r\nHost: h\r\nX-Long: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+    bed_await("fail:header_too_large");
+}
+
+/* --- ends --------------------------------------------------------------------------------------------------------- */
+
+static void a_client_that_half_closes_gets_its_answer(void **state) {
+    (void)state;
+    bed_open_client();
+    say(GET("/"));
+    peer_shut(&bed.peer);
+    bed_await("GET/ end");
+    loop_settle(&bed.loop);
+    bed_answer("ok");
+    bed_expect("close:ok gone");
+    expect_bytes(OK_CLOSE);
+    expect_end();
+}
+
+static void a_client_that_goes_before_it_asks(void **state) {
+    (void)state;
+    bed_open_client();
+    peer_close(&bed.peer);
+    bed_await("gone");
+    assert_int_equal(bed.streams, 0);
+}
+
+static void a_client_that_goes_within_a_head(void **state) {
+    (void)state;
+    bed_open_client();
+    say("GET / HTTP/1.1\r\nHo");
+    peer_close(&bed.peer);
+    bed_await("close:client_closed gone");
+    assert_int_equal(bed.streams, 1);
+}
+
+static void a_client_that_goes_within_a_body(void **state) {
+    (void)state;
+    bed_open_client();
+    say("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhello");
+    peer_shut(&bed.peer);
+    bed_await("POST/ +hello close:client_closed gone");
+    expect_end();
+}
+
+static void a_client_that_resets(void **state) {
+    (void)state;
+    bed_open_client_tcp();
+    say(GET("/"));
+    bed_await("GET/ end");
+    peer_reset(&bed.peer);
+    bed_await("close:client_closed gone");
+}
+
+static void a_client_that_resets_when_idle(void **state) {
+    (void)state;
+    bed_open_client_tcp();
+    bed.at_end = bed_answer_ok;
+    say(GET("/"));
+    bed_await("GET/ end close:ok");
+    peer_reset(&bed.peer);
+    bed_await("gone");
+}
+
+/* The stream has ended, its last bytes have not: closing, for whatever reason, does not cut them. */
+static void begin_unread_response(void) {
+    bed_open_client();
+    say(GET("/"));
+    bed_await("GET/ end");
+    struct message m = bed_response(200, BODY_LENGTH, 900000);
+    bed_send_head(&m, false);
+    bed_send_block(900000);
+    bed_send_end();
+    bed_expect("close:ok");
+    assert_true(conn_has_output(bed.conn));
+}
+
+static void assert_whole_response(void) {
+    const size_t all = 900000 + strlen("HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n");
+    LOOP_UNTIL(&bed.loop, peer_has(&bed.peer, all) || bed.peer.eof || bed.peer.error);
+    assert_int_equal(bed.peer.count, all);
+    peer_forget(&bed.peer);
+    expect_end();
+}
+
+static void a_shutdown_does_not_cut_an_unread_response(void **state) {
+    (void)state;
+    begin_unread_response();
+    bed.s.session.ops->shutdown(&bed.s.session);
+    bed_expect("gone");
+    assert_whole_response();
+}
+
+static void a_half_close_does_not_cut_an_unread_response(void **state) {
+    (void)state;
+    begin_unread_response();
+    peer_shut(&bed.peer);
+    loop_settle(&bed.loop);
+    assert_whole_response();
+    bed_await("gone");
+}
+
+/* The reader takes a little every 5 ms, and the idle timeout is 20 ms: it is no limit for a response that moves. */
+static void the_idle_timeout_does_not_cut_an_unread_response(void **state) {
+    (void)state;
+    bed_times(20000, 20000, 1000000);
+    begin_unread_response();
+    struct peer *p = &bed.peer;
+    size_t all = 900000 + strlen("HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n"), got = 0;
+    static char room[50000];
+    while (got < all) {
+        ssize_t n = recv(p->fd, room, sizeof room, 0);
+        if (n == 0) fail_msg("cut after %zu bytes", got);
+        if (n > 0) got += (size_t)n;
+        loop_run_for(&bed.loop, 3000);
+    }
+    bed_await("gone"); /* now it is idle */
+}
+
+static void an_unread_response_does_not_stand_for_ever(void **state) {
+    (void)state;
+    bed_times(1000000, 1000000, 20000);
+    begin_unread_response();
+    bed_await("gone");
+}
+
+/* --- asked to end ------------------------------------------------------------------------------------------------- */
+
+static void shutdown_of_an_idle_session_is_at_once(void **state) {
+    (void)state;
+    bed_open_client();
+    bed.s.session.ops->shutdown(&bed.s.session);
+    bed_expect("gone");
+    expect_end();
+    bed.s.session.ops->shutdown(&bed.s.session); /* harmless until it is freed */
+    bed_expect("");
+}
+
+static void shutdown_of_a_busy_session_waits_for_the_answer(void **state) {
+    (void)state;
+    bed_open_client();
+    say(GET("/") GET("/never"));
+    bed_await("GET/ end");
+    bed.s.session.ops->shutdown(&bed.s.session);
+    bed_expect("");
+    bed_answer("ok");
+    bed_expect("close:ok gone");
+    expect_bytes(OK_CLOSE);
+    expect_end();
+}
+
+static void abort_ends_the_stream_with_its_cause(void **state) {
+    (void)state;
+    bed_open_client_tcp();
+    say(GET("/"));
+    bed_await("GET/ end");
+    bed.s.session.ops->abort(&bed.s.session, FAILURE_shutting_down);
+    bed_expect("close:shutting_down gone");
+    LOOP_UNTIL(&bed.loop, (peer_read(&bed.peer), bed.peer.error || bed.peer.eof));
+    assert_int_equal(bed.peer.error, ECONNRESET);
+}
+
+/* The owner may end the session inside of any event. */
+static void abort_session(struct h1_bed *b) {
+    b->s.session.ops->abort(&b->s.session, FAILURE_internal);
+}
+
+static void abort_inside_on_end(void **state) {
+    (void)state;
+    bed_open_client();
+    bed.at_end = abort_session;
+    say(GET("/1") GET("/2"));
+    bed_await("GET/1 end close:internal gone");
+    loop_settle(&bed.loop);
+    bed_expect("");
+}
+
+static void reset_stream(struct h1_bed *b) {
+    struct stream *s = b->stream;
+    b->stream = NULL;
+    s->ops->reset(s);
+}
+
+static void reset_at_head(struct h1_bed *b, struct message *m) {
+    (void)m;
+    reset_stream(b);
+}
+
+static void reset_inside_on_head(void **state) {
+    (void)state;
+    bed_open_client();
+    bed.at_head = reset_at_head;
+    say("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello" GET("/2"));
+    bed_await("POST/ gone");
+    loop_settle(&bed.loop);
+    bed_expect("");
+}
+
+static void reset_at_body(struct h1_bed *b, struct slice body, bool more) {
+    (void)body, (void)more;
+    reset_stream(b);
+}
+
+static void reset_inside_on_body(void **state) {
+    (void)state;
+    bed_open_client();
+    bed.at_body = reset_at_body;
+    say("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n");
+    bed_await("POST/ +a gone");
+    loop_settle(&bed.loop);
+    bed_expect("");
+}
+
+static void reset_inside_on_end(void **state) {
+    (void)state;
+    bed_open_client();
+    bed.at_end = reset_stream;
+    say("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\na" GET("/2"));
+    bed_await("POST/ +a end gone");
+    loop_settle(&bed.loop);
+    bed_expect("");
+}
+
+static void reset_inside_on_fail(void **state) {
+    (void)state;
+    bed_open_client();
+    bed.at_fail = reset_stream;
+    say("BAD\r\n\r\n");
+    bed_await("fail:bad_request_line gone");
+    expect_end();
+}
+
+/* --- timeouts ----------------------------------------------------------------------------------------------------- */
+
+static void a_client_that_never_asks_is_closed_quietly(void **state) {
+    (void)state;
+    bed_times(BED_TIME_US, 10000, BED_TIME_US);
+    bed_open_client();
+    bed_await("gone");
+    assert_int_equal(bed.streams, 0);
+    expect_end();
+}
+
+static void an_idle_client_is_closed_quietly(void **state) {
+    (void)state;
+    bed_times(10000, BED_TIME_US, BED_TIME_US);
+    bed_open_client();
+    bed.at_end = bed_answer_ok;
+    say(GET("/"));
+    bed_await("GET/ end close:ok gone");
+    expect_bytes(OK_TEXT);
+    expect_end();
+}
+
+static void trickle(const char *text, uint64_t each_us) {
+    for (; *text && !bed.stream; text++) {
+        peer_say_slice(&bed.peer, slice_from(text, 1));
+        loop_run_for(&bed.loop, each_us);
+    }
+}
+
+static void a_head_that_trickles_times_out(void **state) {
+    (void)state;
+    bed_times(BED_TIME_US, 20000, BED_TIME_US);
+    bed_open_client();
+    uint64_t began_us = loop_clock_us();
+    trickle("GET /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 2000);
+    bed_await("fail:header_timeout");
+    assert_true(loop_clock_us() - began_us < 2000000);
+    bed_answer("ok");
+    bed_expect("close:ok gone");
+    expect_bytes(OK_CLOSE);
+}
+
+static void a_second_head_that_trickles_times_out(void **state) {
+    (void)state;
+    bed_times(BED_TIME_US, 20000, BED_TIME_US);
+    bed_open_client();
+    bed.at_end = bed_answer_ok;
+    say(GET("/"));
+    bed_await("GET/ end close:ok");
+    trickle("\r\nGET /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 2000);
+    bed_await("fail:header_timeout");
+}
+
+/* Nor does it help to leave a response unread meanwhile. */
+static void a_head_that_trickles_beside_unread_responses_times_out(void **state) {
+    (void)state;
+    bed_times(BED_TIME_US, 20000, BED_TIME_US);
+    bed_open_client();
+    bed.at_end = answer_block;
+    while (!conn_has_output(bed.conn)) {
+        say(GET("/"));
+        loop_settle(&bed.loop);
+        if (bed.closes == 1) bed.at_end = bed_answer_ok; /* then in small steps */
+        if (bed.closes > 100000) fail_msg("the socket never fills");
+    }
+    assert_false(conn_is_congested(bed.conn));
+    uint64_t began_us = loop_clock_us();
+    for (unsigned i = 0; i < 100 && !bed.gone && !bed.stream; i++) {
+        peer_push(&bed.peer, i ? SLICE("a") : SLICE("GET /"));
+        loop_run_for(&bed.loop, 2000);
+    }
+    assert_true(bed.gone || bed.stream);
+    assert_true(loop_clock_us() - began_us < 150000);
+}
+
+static void a_body_that_stops_times_out(void **state) {
+    (void)state;
+    bed_times(BED_TIME_US, BED_TIME_US, 15000);
+    bed_open_client();
+    say("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n");
+    bed_await("POST/");
+    uint64_t began_us = loop_clock_us();
+    for (unsigned i = 0; i < 10; i++) { /* movement counts */
+        say("a");
+        loop_run_for(&bed.loop, 3000);
+    }
+    assert_true(loop_clock_us() - began_us > 20000);
+    bed_await("+a +a +a +a +a +a +a +a +a +a fail:client_timeout");
+    bed_answer("ok");
+    bed_expect("close:ok gone");
+    expect_bytes(OK_CLOSE);
+}
+
+static void a_reader_that_stops_times_out(void **state) {
+    (void)state;
+    bed_times(BED_TIME_US, BED_TIME_US, 15000);
+    bed_open_client_tcp();
+    say(GET("/"));
+    bed_await("GET/ end");
+    struct message m = bed_response(200, BODY_CHUNKED, 0);
+    bed_send_head(&m, false);
+    while (!bed.stream->congested) bed_send_block(500000);
+    bed_await("close:client_timeout gone");
+}
+
+static void an_answered_request_that_stops_is_closed(void **state) {
+    (void)state;
+    bed_times(BED_TIME_US, BED_TIME_US, 15000);
+    bed_open_client();
+    say("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhello");
+    bed_await("POST/ +hello");
+    bed_answer("ok");
+    bed_await("close:ok gone");
+    expect_bytes(OK_TEXT);
+    expect_end();
+    peer_shut(&bed.peer);
+}
+
+/* A server may think for longer than the client's timeouts are. */
+static void no_timeout_runs_while_the_client_waits(void **state) {
+    (void)state;
+    bed_times(10000, 10000, 10000);
+    bed_open_client();
+    say(GET("/"));
+    bed_await("GET/ end");
+    loop_run_for(&bed.loop, 30000);
+    bed_expect("");
+    bed_answer("ok");
+    expect_bytes(OK_TEXT);
+}
+
+static void a_paused_stream_does_not_time_out(void **state) {
+    (void)state;
+    bed_times(10000, 10000, 10000);
+    bed_open_client();
+    bed.at_head = pause_at_head;
+    say("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n");
+    bed_await("POST/");
+    loop_run_for(&bed.loop, 30000);
+    bed_expect("");
+    bed.stream->ops->resume(bed.stream);
+    bed_await("fail:client_timeout");
+}
+
+static const struct session_timeouts long_times = {BED_TIME_US, BED_TIME_US, BED_TIME_US};
+
+static void take_long_times(struct h1_bed *b, struct message *m) {
+    (void)m;
+    b->s.session.ops->set_timeouts(&b->s.session, &long_times);
+}
+
+static void new_timeouts_stop_the_old_timer(void **state) {
+    (void)state;
+    bed_times(10000, 10000, 10000);
+    bed_open_client();
+    bed.at_head = take_long_times;
+    say(GET("/"));
+    bed_await("GET/ end");
+    loop_run_for(&bed.loop, 30000);
+    bed_expect("");
+    bed_answer("ok");
+    bed_expect("close:ok");
+    bed.s.session.ops->set_timeouts(&bed.s.session, &bed.timeouts);
+    say("G");
+    bed_await("fail:header_timeout");
+}
+
+static void timeouts_of_zero_are_none(void **state) {
+    (void)state;
+    bed_times(0, 0, 0);
+    bed_open_client();
+    loop_settle(&bed.loop);
+    assert_false(deadline_is_set(&bed.conn->deadline));
+    say("GET /");
+    loop_settle(&bed.loop);
+    assert_false(deadline_is_set(&bed.conn->deadline));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, bed_set_up, bed_tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(requests_follow_each_other),
+        TEST(heads_may_come_byte_by_byte),
+        TEST(pipelined_requests_are_answered_in_order),
+        TEST(pipelined_requests_answered_at_once),
+        TEST(pipelined_requests_then_half_close),
+        TEST(responses_that_nobody_reads_do_not_pile_up),
+        TEST(bodies_come_in),
+        TEST(bodies_come_byte_by_byte),
+        TEST(a_paused_stream_gets_nothing),
+        TEST(a_pause_between_two_chunks),
+        TEST(large_bodies_stream),
+        TEST(the_rest_of_an_answered_request_is_read_away),
+        TEST(answered_at_the_head),
+        TEST(too_long_a_rest_closes),
+        TEST(a_bad_chunk_behind_the_answer_closes),
+        TEST(an_unreadable_request_is_answered_and_nothing_else_is_read),
+        TEST(a_bad_body_fails_the_request),
+        TEST(an_unreadable_pipelined_request_waits_for_its_turn),
+        TEST(heads_over_the_limit),
+        TEST(a_client_that_half_closes_gets_its_answer),
+        TEST(a_client_that_goes_before_it_asks),
+        TEST(a_client_that_goes_within_a_head),
+        TEST(a_client_that_goes_within_a_body),
+        TEST(a_client_that_resets),
+        TEST(a_client_that_resets_when_idle),
+        TEST(a_shutdown_does_not_cut_an_unread_response),
+        TEST(a_half_close_does_not_cut_an_unread_response),
+        TEST(the_idle_timeout_does_not_cut_an_unread_response),
+        TEST(an_unread_response_does_not_stand_for_ever),
+        TEST(shutdown_of_an_idle_session_is_at_once),
+        TEST(shutdown_of_a_busy_session_waits_for_the_answer),
+        TEST(abort_ends_the_stream_with_its_cause),
+        TEST(abort_inside_on_end),
+        TEST(reset_inside_on_head),
+        TEST(reset_inside_on_body),
+        TEST(reset_inside_on_end),
+        TEST(reset_inside_on_fail),
+        TEST(a_client_that_never_asks_is_closed_quietly),
+        TEST(an_idle_client_is_closed_quietly),
+        TEST(a_head_that_trickles_times_out),
+        TEST(a_second_head_that_trickles_times_out),
+        TEST(a_head_that_trickles_beside_unread_responses_times_out),
+        TEST(a_body_that_stops_times_out),
+        TEST(a_reader_that_stops_times_out),
+        TEST(an_answered_request_that_stops_is_closed),
+        TEST(no_timeout_runs_while_the_client_waits),
+        TEST(a_paused_stream_does_not_time_out),
+        TEST(new_timeouts_stop_the_old_timer),
+        TEST(timeouts_of_zero_are_none),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,337 @@
+/* test_loop.c: turns, deferred calls, flushes, the graveyard, deadlines. */
+#include "loomgate/net/loop.h"
+
+#include "../../support/loop_run.h"
+
+#include <time.h>
+
+static struct loop loop;
+
+static int set_up(void **state) {
+    (void)state;
+    loop_init(&loop);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    loop_finish(&loop);
+    return 0;
+}
+
+/* --- tasks -------------------------------------------------------------------------------------------------------- */
+
+struct step {
+    struct task task;
+    char letter;
+    struct step *defers, *flushes, *buries, *cancels;
+};
+
+static char trail[64];
+static size_t trail_len;
+
+static void on_step(struct task *task) {
+    struct step *s = LG_CONTAINER_OF(task, struct step, task);
+    trail[trail_len++] = s->letter;
+    if (s->defers) loop_defer(&loop, &s->defers->task);
+    if (s->flushes) loop_flush_later(&loop, &s->flushes->task);
+    if (s->buries) loop_bury(&loop, &s->buries->task);
+    if (s->cancels) task_cancel(&s->cancels->task);
+    s->defers = s->flushes = s->buries = NULL;
+}
+
+static void step_init(struct step *s, char letter) {
+    *s = (struct step){.letter = letter};
+    task_init(&s->task, on_step);
+    assert_false(task_is_waiting(&s->task));
+}
+
+static void assert_trail(const char *expected) {
+    trail[trail_len] = '\0';
+    assert_string_equal(trail, expected);
+    trail_len = 0;
+}
+
+static void one_turn_defers_then_flushes_then_buries(void **state) {
+    (void)state;
+    struct step d, f, g;
+    step_init(&d, 'd');
+    step_init(&f, 'f');
+    step_init(&g, 'g');
+    loop_bury(&loop, &g.task);
+    loop_flush_later(&loop, &f.task);
+    loop_defer(&loop, &d.task);
+    assert_true(task_is_waiting(&d.task));
+    assert_trail("");
+    loop_turns(&loop, 1);
+    assert_trail("dfg");
+    assert_false(task_is_waiting(&d.task));
+    loop_turns(&loop, 1);
+    assert_trail("");
+}
+
+static void waiting_tasks_are_not_queued_twice(void **state) {
+    (void)state;
+    struct step a, b;
+    step_init(&a, 'a');
+    step_init(&b, 'b');
+    loop_defer(&loop, &a.task);
+    loop_defer(&loop, &b.task);
+    loop_defer(&loop, &a.task);
+    loop_flush_later(&loop, &a.task);
+    loop_turns(&loop, 1);
+    assert_trail("ab");
+}
+
+static void a_turn_ends_only_when_nothing_is_left(void **state) {
+    (void)state;
+    struct step a, b, c, d, e;
+    step_init(&a, 'a');
+    step_init(&b, 'b');
+    step_init(&c, 'c');
+    step_init(&d, 'd');
+    step_init(&e, 'e');
+    a.flushes = &c;
+    a.defers = &b;
+    c.buries = &e; /* nothing is buried before all else is done, also what comes up late */
+    c.defers = &d;
+    d.defers = &a;
+    loop_defer(&loop, &a.task);
+    loop_turns(&loop, 1);
+    assert_trail("abcdae");
+}
+
+static void a_cancelled_task_does_not_run(void **state) {
+    (void)state;
+    struct step a, b, c;
+    step_init(&a, 'a');
+    step_init(&b, 'b');
+    step_init(&c, 'c');
+    a.cancels = &b;
+    loop_defer(&loop, &a.task);
+    loop_defer(&loop, &b.task);
+    loop_bury(&loop, &c.task);
+    task_cancel(&c.task);
+    task_cancel(&c.task);
+    loop_turns(&loop, 1);
+    assert_trail("a");
+    loop_defer(&loop, &b.task);
+    loop_turns(&loop, 1);
+    assert_trail("b");
+}
+
+static void what_is_left_at_the_end_still_runs(void **state) {
+    (void)state;
+    struct loop other;
+    struct step g;
+    loop_init(&other);
+    step_init(&g, 'g');
+    loop_bury(&other, &g.task);
+    loop_fini(&other);
+    assert_trail("g");
+}
+
+static void turns_are_counted(void **state) {
+    (void)state;
+    uint64_t turn = loop.turn;
+    loop_turns(&loop, 3);
+    assert_int_equal(loop.turn, turn + 3);
+}
+
+static void on_stop(struct deadline *d) {
+    (void)d;
+    loop_stop(&loop);
+}
+
+static void run_returns_after_stop(void **state) {
+    (void)state;
+    struct deadline d;
+    deadline_init(&d, on_stop);
+    deadline_set(&loop, &d, 1000);
+    loop_run(&loop);
+    assert_false(deadline_is_set(&d));
+}
+
+/* --- the clock ---------------------------------------------------------------------------------------------------- */
+
+static void the_clock_is_read_each_turn(void **state) {
+    (void)state;
+    uint64_t before = loop_clock_us();
+    loop_turns(&loop, 1);
+    uint64_t after = loop_clock_us(), now = loop.now_us;
+    assert_in_range(now, before, after);
+    while (loop_clock_us() == now) continue;
+    assert_int_equal(loop.now_us, now); /* cached until then */
+    loop_update_clock(&loop);
+    assert_true(loop.now_us > now);
+}
+
+static void the_wall_clock_goes_with_it(void **state) {
+    (void)state;
+    struct timespec t;
+    loop_update_clock(&loop);
+    clock_gettime(CLOCK_REALTIME, &t);
+    uint64_t real = (uint64_t)t.tv_sec * 1000000U + (uint64_t)t.tv_nsec / 1000U;
+    assert_in_range(loop.unix_us, real - 2000000, real + 2000000);
+}
+
+/* --- deadlines ---------------------------------------------------------------------------------------------------- */
+
+struct alarm {
+    struct deadline d;
+    unsigned rang;
+    uint64_t again_us;
+    struct alarm *cancels, *sets;
+};
+
+static unsigned rings;
+static struct alarm *rung[64];
+
+static void on_alarm(struct deadline *d) {
+    struct alarm *a = LG_CONTAINER_OF(d, struct alarm, d);
+    assert_false(deadline_is_set(d));
+    assert_true(loop.now_us >= d->at_us);
+    a->rang++;
+    if (rings < LG_COUNT(rung)) rung[rings] = a;
+    rings++;
+    if (a->again_us) deadline_set(&loop, d, a->again_us);
+    if (a->cancels) deadline_cancel(&a->cancels->d);
+    if (a->sets) deadline_set(&loop, &a->sets->d, 1000);
+}
+
+static void alarm_init(struct alarm *a) {
+    *a = (struct alarm){.rang = 0};
+    deadline_init(&a->d, on_alarm);
+    rings = 0;
+}
+
+static void deadlines_pass_in_order(void **state) {
+    (void)state;
+    struct alarm a, b, c;
+    alarm_init(&a);
+    alarm_init(&b);
+    alarm_init(&c);
+    deadline_set(&loop, &c.d, 12000);
+    deadline_set(&loop, &a.d, 2000);
+    deadline_set(&loop, &b.d, 6000);
+    assert_true(deadline_is_set(&a.d));
+    LOOP_UNTIL(&loop, rings == 3);
+    assert_ptr_equal(rung[0], &a);
+    assert_ptr_equal(rung[1], &b);
+    assert_ptr_equal(rung[2], &c);
+}
+
+static void one_duration_is_first_come_first_served(void **state) {
+    (void)state;
+    struct alarm a, b, c;
+    alarm_init(&a);
+    alarm_init(&b);
+    alarm_init(&c);
+    deadline_set(&loop, &a.d, 3000);
+    deadline_set(&loop, &b.d, 3000);
+    deadline_set(&loop, &c.d, 3000);
+    deadline_set(&loop, &a.d, 3000); /* moved to the end */
+    LOOP_UNTIL(&loop, rings == 3);
+    assert_ptr_equal(rung[0], &b);
+    assert_ptr_equal(rung[1], &c);
+    assert_ptr_equal(rung[2], &a);
+}
+
+static void renewed_ones_pass_later(void **state) {
+    (void)state;
+    struct alarm a, b;
+    alarm_init(&a);
+    alarm_init(&b);
+    deadline_set(&loop, &a.d, 4000);
+    deadline_set(&loop, &b.d, 20000);
+    uint64_t end = loop_clock_us() + 10000;
+    while (loop_clock_us() < end) { /* the timer of the first setting fires in between and finds nothing due */
+        loop_turns(&loop, 1);
+        deadline_set(&loop, &a.d, 4000);
+    }
+    assert_int_equal(rings, 0);
+    LOOP_UNTIL(&loop, rings == 2);
+    assert_ptr_equal(rung[0], &a);
+}
+
+static void cancelled_and_endless_ones_never_pass(void **state) {
+    (void)state;
+    struct alarm a, b, c;
+    alarm_init(&a);
+    alarm_init(&b);
+    alarm_init(&c);
+    deadline_set(&loop, &a.d, 2000);
+    deadline_set(&loop, &b.d, 2000);
+    deadline_set(&loop, &c.d, 4000);
+    deadline_cancel(&a.d);
+    deadline_cancel(&a.d);
+    deadline_set(&loop, &b.d, 0); /* never; and what was set is forgotten */
+    assert_false(deadline_is_set(&a.d));
+    assert_false(deadline_is_set(&b.d));
+    LOOP_UNTIL(&loop, c.rang);
+    assert_int_equal(rings, 1);
+}
+
+static void a_callback_may_set_and_cancel(void **state) {
+    (void)state;
+    struct alarm a, b, c;
+    alarm_init(&a);
+    alarm_init(&b);
+    alarm_init(&c);
+    a.cancels = &b; /* due at the same time */
+    a.sets = &c;
+    deadline_set(&loop, &a.d, 2000);
+    deadline_set(&loop, &b.d, 2000);
+    LOOP_UNTIL(&loop, c.rang);
+    assert_int_equal(a.rang, 1);
+    assert_int_equal(b.rang, 0);
+}
+
+static void a_callback_may_set_itself_again(void **state) {
+    (void)state;
+    struct alarm a;
+    alarm_init(&a);
+    a.again_us = 1000;
+    deadline_set(&loop, &a.d, 1000);
+    LOOP_UNTIL(&loop, a.rang == 3);
+    deadline_cancel(&a.d);
+}
+
+/* The table of lists grows; each keeps its own timer. */
+static void many_durations(void **state) {
+    (void)state;
+    enum { COUNT = 100 };
+    static struct alarm a[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) {
+        alarm_init(&a[i]);
+        deadline_set(&loop, &a[i].d, 10000 + i * 100);
+    }
+    assert_int_equal(loop.list_count, COUNT);
+    for (unsigned i = 0; i < COUNT; i += 2) deadline_set(&loop, &a[i].d, 10000 + i * 100);
+    assert_int_equal(loop.list_count, COUNT);
+    for (unsigned i = 0; i < COUNT; i += 4) deadline_cancel(&a[i].d);
+    LOOP_UNTIL(&loop, rings == COUNT * 3 / 4);
+    for (unsigned i = 0; i < COUNT; i++) assert_int_equal(a[i].rang, i % 4 != 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(one_turn_defers_then_flushes_then_buries, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(waiting_tasks_are_not_queued_twice, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_turn_ends_only_when_nothing_is_left, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_cancelled_task_does_not_run, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_left_at_the_end_still_runs, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(turns_are_counted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(run_returns_after_stop, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_clock_is_read_each_turn, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_wall_clock_goes_with_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(deadlines_pass_in_order, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_duration_is_first_come_first_served, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(renewed_ones_pass_later, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(cancelled_and_endless_ones_never_pass, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_callback_may_set_and_cancel, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_callback_may_set_itself_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(many_durations, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
