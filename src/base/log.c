@@ -34,6 +34,12 @@ void log_fini(unsigned patience_ms) {
     sinks_close();
 }
 
+void log_sync(unsigned patience_ms) {
+    if (!writer_generation()) return;
+    writer_stop(patience_ms);
+    writer_start();
+}
+
 void log_configure(struct log_sink *process_sink, enum log_format format, enum log_level level) {
     if (process_sink) log_set_format(process_sink, format);
     atomic_store(&process.format, (int)format);

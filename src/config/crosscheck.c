@@ -93,7 +93,7 @@ bool finish_backend(struct loader *l, const struct settings_table *table, const 
     if (!servers || servers->kind != NODE_LIST || servers->count != b->server_count) return true;
     for (uint32_t i = 0; i < b->server_count; i++)
         if (b->servers[i].weight > 0 && !b->servers[i].maint) return true;
-    return b->server_count == 0 ||
-           FAIL(l, servers->place, "give one a weight above 0 and no maint",
-                "no server of this backend can ever be picked: all are in maintenance or have weight 0");
+    if (b->server_count)
+        WARN(l, servers->place, NULL, "no server of this backend can be picked: all are in maintenance or have weight 0");
+    return true;
 }

@@ -26,6 +26,7 @@ static void send_interim(struct h1_session *s, const struct message *m) {
     if (m->status == 100) s->expects = false;
     print_head(s, m, &(struct h1_framing){.body = BODY_NONE});
     conn_flush(s->conn);
+    after_write(s);
 }
 
 static bool response_has_no_body(const struct h1_session *s, unsigned status) {

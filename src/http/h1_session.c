@@ -18,7 +18,8 @@ static size_t left_over(const struct h1_session *s) {
 }
 
 static uint8_t wait_on_client(const struct h1_session *s) {
-    if (conn_has_output(s->conn)) return WAIT_STALL; /* also of a response whose stream has ended */
+    /* Also of a response whose stream has ended; but not while the next head comes, or its bytes would renew it. */
+    if (conn_has_output(s->conn) && (s->open || !left_over(s))) return WAIT_STALL;
     if (!s->open) return s->fresh || left_over(s) ? WAIT_HEAD : WAIT_IDLE;
     if ( (!s->in_done && !s->paused)) return WAIT_STALL;
     return WAIT_NONE;
@@ -172,7 +173,7 @@ static void on_response_head(struct h1_session *s, struct message *m) {
     s->interim = m->status < 200 && m->status != 101;
     if (!s->interim) {
         s->got_head = true;
-        s->keep_alive = m->keep_alive;
+        s->keep_alive &= m->keep_alive;
     }
     s->stream.events->on_head(&s->stream, m);
 }
@@ -295,7 +296,7 @@ static void server_eof(struct h1_session *s) {
         h1_close(s, CONN_CLOSE_NOW);
         return;
     }
-    s->stream.untouched = s->sent_turn == s->conn->loop->turn;
+    s->stream.untouched = s->sent_turn == s->conn->loop->turn || s->conn->bytes_out == s->mark_out;
     switch (h1_codec_eof(&s->codec, buf_front(&s->conn->in), &r)) {
     case H1_END:
         s->keep_alive = false;
@@ -350,6 +351,10 @@ static void client_timeout(struct h1_session *s) {
 }
 
 static void server_timeout(struct h1_session *s) {
+    if (!s->open) {
+        h1_close(s, CONN_CLOSE_NOW);
+        return;
+    }
     bool in_head = s->open && !s->got_head && s->out_done;
     h1_fail(s, in_head ? FAILURE_response_timeout : FAILURE_server_timeout, CONN_CLOSE_RESET);
 }
@@ -395,7 +400,7 @@ static void h1_shutdown(struct session *session) {
     if (!s->conn) return;
     if (s->open)
         s->keep_alive = false;
-    else if (!s->client_side || !s->conn->in.bytes)
+    else if (!s->client_side || !conn_has_input(s->conn)) /* a request that is here already is still answered */
         h1_close(s, s->client_side ? CONN_CLOSE_AFTER_WRITE : CONN_CLOSE_NOW);
 }
 

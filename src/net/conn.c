@@ -15,6 +15,10 @@ static void on_deadline(struct deadline *d);
 static void on_task(struct task *task);
 static void on_grave(struct task *task);
 
+static bool is_broken(const struct conn *c) {
+    return c->error_number || c->write_error;
+}
+
 /* --- watchers ------------------------------------------------------------------------------------------------------- */
 
 static void conn_watch(struct conn *c, bool reading, bool writing) {
@@ -61,6 +65,7 @@ struct conn *conn_connect(struct loop *loop, const struct addr *to, const struct
 void conn_set_owner(struct conn *c, const struct conn_events *events, void *owner) {
     c->events = events;
     c->owner = owner;
+    c->eof_told = false;
     conn_set_timeout(c, 0, false);
     if (events && !c->error_told) loop_defer(c->loop, &c->task);
 }
@@ -90,11 +95,11 @@ static void on_grave(struct task *task) {
 
 /* CLOSING: the owner is gone. Send what is left; then close, or send FIN and read away what comes until the peer's. */
 static void conn_closing_step(struct conn *c) {
-    if (c->error_number || (!c->out.bytes && (!c->linger || (c->eof && c->shut_done)))) conn_bury(c);
+    if (is_broken(c) || (!c->out.bytes && (!c->linger || (c->eof && c->shut_done)))) conn_bury(c);
 }
 
 static bool has_unfinished_business(const struct conn *c) {
-    return c->state == CONN_OPEN && !c->error_number && (c->out.bytes || (c->linger && !c->eof));
+    return c->state == CONN_OPEN && !is_broken(c) && (c->out.bytes || (c->linger && !c->eof));
 }
 
 void conn_close(struct conn *c, enum conn_close_how how) {
@@ -129,8 +134,19 @@ static void conn_break(struct conn *c, int error_number) {
     loop_defer(c->loop, &c->task);
 }
 
+/* The peer takes no more bytes, but what it sent before may still be here: an early answer, say. It is read to its end,
+ * which is then told as this error. */
+static void conn_stop_writing(struct conn *c, int error_number) {
+    c->write_error = (int16_t)error_number;
+    buf_clear(&c->out, &c->loop->chunks);
+    if (c->state != CONN_OPEN || c->eof || c->paused)
+        conn_break(c, error_number);
+    else
+        conn_watch(c, true, false);
+}
+
 static void conn_finish_shutdown(struct conn *c) {
-    if (!c->shut || c->shut_done || c->out.bytes || c->state == CONN_CONNECTING) return;
+    if (!c->shut || c->shut_done || c->out.bytes || c->state == CONN_CONNECTING || c->write_error) return;
     c->shut_done = true;
     if (c->state == CONN_CLOSING) conn_set_timeout(c, CONN_LINGER_US, false);
     if (c->transport->shutdown(c->io.fd) != 0 && errno != ENOTCONN) conn_break(c, errno);
@@ -141,7 +157,7 @@ static size_t conn_push(struct conn *c, const struct iovec *iov, int count) {
     ssize_t n = c->transport->write(c->io.fd, iov, count);
     if (n < 0) {
         if (errno == EAGAIN) return 0;
-        conn_break(c, errno);
+        conn_stop_writing(c, errno);
         return SIZE_MAX;
     }
     c->bytes_out += (uint64_t)n;
@@ -156,7 +172,7 @@ static void conn_await_room(struct conn *c) {
 }
 
 static void conn_write_out(struct conn *c) {
-    while (c->out.bytes && !c->error_number) {
+    while (c->out.bytes && !is_broken(c)) {
         struct iovec iov[IOV_MAX_HERE];
         int count = buf_iov(&c->out, iov, IOV_MAX_HERE);
         size_t total = 0;
@@ -169,13 +185,13 @@ static void conn_write_out(struct conn *c) {
 }
 
 static bool can_send(const struct conn *c) {
-    return c->state != CONN_CONNECTING && !c->writing && !c->error_number;
+    return c->state != CONN_CONNECTING && !c->writing && !is_broken(c);
 }
 
 void conn_flush(struct conn *c) {
     if (!can_send(c)) return;
     conn_write_out(c);
-    if (c->error_number) return;
+    if (is_broken(c)) return;
     conn_await_room(c);
     conn_finish_shutdown(c);
 }
@@ -191,7 +207,7 @@ char *conn_reserve(struct conn *c, size_t size) {
 
 void conn_commit(struct conn *c, size_t size) {
     buf_commit(&c->out, size);
-    if (c->error_number || c->shut) {
+    if (is_broken(c) || c->shut) {
         buf_clear(&c->out, &c->loop->chunks);
         return;
     }
@@ -211,7 +227,7 @@ static void keep(struct conn *c, const struct iovec *iov, int count, size_t skip
 }
 
 void conn_write(struct conn *c, const struct iovec *iov, int count, bool more) {
-    if (c->error_number || c->shut) return;
+    if (is_broken(c) || c->shut) return;
     size_t total = 0;
     for (int i = 0; i < count; i++) total += iov[i].iov_len;
     if (!can_send(c) || (more && c->out.bytes + total <= COALESCE_MAX)) {
@@ -227,7 +243,7 @@ void conn_write(struct conn *c, const struct iovec *iov, int count, bool more) {
     for (int i = 0; i < n; i++) kept += all[i].iov_len;
     if (kept < c->out.bytes) {
         conn_write_out(c);
-        if (c->error_number) return;
+        if (is_broken(c)) return;
         n = 0;
         kept = 0;
         if (c->out.bytes) {
@@ -301,6 +317,10 @@ static void conn_on_readable(struct conn *c) {
         if (errno != EAGAIN) conn_break(c, errno);
         return;
     }
+    if (n == 0 && c->write_error) {
+        conn_break(c, c->write_error);
+        return;
+    }
     if (n == 0) {
         c->eof = true;
         conn_watch(c, false, c->writing);
@@ -309,8 +329,13 @@ static void conn_on_readable(struct conn *c) {
         return;
     }
     c->bytes_in += (uint64_t)n;
-    conn_moved(c);
+    if (c->state == CONN_OPEN) conn_moved(c); /* what is only thrown away keeps nothing alive */
     if (c->events) conn_take(c, (size_t)n);
+}
+
+bool conn_has_input(const struct conn *c) {
+    char byte;
+    return c->in.bytes || recv(c->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 void conn_pause(struct conn *c) {
@@ -327,6 +352,12 @@ void conn_resume(struct conn *c) {
 
 /* --- events ------------------------------------------------------------------------------------------------------------------ */
 
+static void conn_tell_drained(struct conn *c) {
+    if (c->out.bytes || !c->congested) return;
+    c->congested = false;
+    if (c->events) c->events->on_drained(c);
+}
+
 static void conn_on_connected(struct conn *c) {
     int error_number = socket_error(c->io.fd);
     if (error_number) {
@@ -336,18 +367,17 @@ static void conn_on_connected(struct conn *c) {
     c->state = CONN_OPEN;
     conn_watch(c, true, false);
     if (c->events) c->events->on_open(c);
-    if (c->state == CONN_OPEN) conn_flush(c);
+    if (c->state != CONN_OPEN) return;
+    conn_flush(c);
+    conn_tell_drained(c);
 }
 
 static void conn_on_writable(struct conn *c) {
     conn_write_out(c);
-    if (c->error_number) return;
+    if (is_broken(c)) return;
     conn_watch(c, c->reading, c->out.bytes > 0);
     conn_finish_shutdown(c);
-    if (!c->out.bytes && c->congested) {
-        c->congested = false;
-        if (c->events) c->events->on_drained(c);
-    }
+    conn_tell_drained(c);
     if (c->state == CONN_CLOSING) conn_closing_step(c);
 }
 

@@ -22,6 +22,19 @@ static void set_body(struct answer *a, struct slice body) {
     a->head.length = body.n;
 }
 
+/* Whether a weight of 0 is among the parameters: "q=0", "q=0.000" (RFC 9110 section 12.4.2). */
+static bool is_refused(struct slice parameters) {
+    struct slice p;
+    while (slice_split(&parameters, ';', &p)) {
+        p = slice_trim(p);
+        if (p.n < 3 || ascii_lower(p.p[0]) != 'q' || p.p[1] != '=') continue;
+        size_t i = 2;
+        while (i < p.n && (p.p[i] == '0' || p.p[i] == '.')) i++;
+        return i == p.n;
+    }
+    return false;
+}
+
 /* Whether JSON is asked for: named, and not refused with q=0. Text is for everybody else, browsers included. */
 static bool wants_json(const struct message *request) {
     const struct field *accept = fields_find(&request->fields, FIELD_ACCEPT);
@@ -31,8 +44,7 @@ static bool wants_json(const struct message *request) {
         struct slice type;
         slice_split(&part, ';', &type);
         if (!slice_eq_nocase(slice_trim(type), SLICE("application/json"))) continue;
-        struct slice quality = part.p ? slice_trim(part) : SLICE("");
-        return !(slice_is(quality, "q=0") || slice_has_prefix(quality, SLICE("q=0.0")));
+        return !is_refused(part);
     }
     return false;
 }

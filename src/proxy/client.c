@@ -156,13 +156,3 @@ void clients_shutdown(struct env *env) {
             client_refuse(c);
     }
 }
-
-void clients_abort(struct env *env) {
-    LIST_FOR(node, &env->live_clients) {
-        struct client *c = LIST_ENTRY(node, struct client, node);
-        if (c->base.session)
-            c->base.session->ops->abort(c->base.session, FAILURE_shutting_down);
-        else if (c->conn)
-            client_refuse(c);
-    }
-}

@@ -112,6 +112,7 @@ static void forward_interim(struct exchange *x, struct message *m) {
     response_rewrite(m, &(struct response_rewrite){0});
     m->keep_alive = true;
     x->front->ops->send_head(x->front, m, false);
+    if (x->front->congested) pause_back(x, true);
 }
 
 /* The protocol has changed: both connections become a tunnel; bytes behind the heads go with them. */
@@ -125,6 +126,7 @@ static void switch_protocols(struct exchange *x, struct message *m) {
     x->bytes_in -= front->bytes_in - front->in.bytes;
     x->bytes_out -= front->bytes_out + front->out.bytes;
     x->back = NULL;
+    deadline_cancel(&x->deadline); /* the request is over: from here on timeouts.tunnel rules */
     struct conn *back = back_stream->ops->take_conn(back_stream);
     exchange_set_state(x, EXCHANGE_TUNNEL);
     tunnel_start(&x->tunnel, front, back, x->route->tunnel_us, &exchange_tunnel_events);

@@ -7,7 +7,7 @@ static struct conn *other(const struct tunnel *t, const struct conn *c) {
 
 static void close_both(struct tunnel *t, enum conn_close_how how) {
     t->bytes_in = t->front->bytes_in;
-    t->bytes_out = t->front->bytes_out;
+    t->bytes_out = t->front->bytes_out + (how == CONN_CLOSE_AFTER_WRITE ? t->front->out.bytes : 0);
     conn_close(t->front, how);
     conn_close(t->back, how);
     t->front = t->back = NULL;
@@ -62,6 +62,3 @@ void tunnel_start(struct tunnel *t, struct conn *front, struct conn *back, uint6
     conn_resume(back);
 }
 
-void tunnel_abort(struct tunnel *t) {
-    if (t->front) close_both(t, CONN_CLOSE_RESET);
-}

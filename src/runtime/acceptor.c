@@ -11,8 +11,11 @@ enum { BURST_MAX = 64 };
 
 enum accept_result { ACCEPT_ONE, ACCEPT_NONE, ACCEPT_PAUSE };
 
+/* It is woken when a connection leaves a full gate. That a gate looked full may also have been another worker's
+ * accept that came to nothing, which wakes nobody: so it looks again by itself as well. */
 static void acceptor_pause(struct acceptor *a) {
     a->paused = true;
+    deadline_set(&a->env->loop, &a->retry, ACCEPT_RETRY_US);
     ev_io_stop(a->env->loop.ev, &a->io);
 }
 
@@ -29,7 +32,6 @@ static void acceptor_starve(struct acceptor *a, int error_number) {
                  LOG_STR("frontend", a->frontend->settings->name), LOG_STR("error", strerror(error_number)),
                  LOG_INT("connections", a->env->client_count));
     a->starved = true;
-    deadline_set(&a->env->loop, &a->retry, ACCEPT_RETRY_US);
 }
 
 static void tell_recovery(struct acceptor *a) {
@@ -93,8 +95,14 @@ static void on_retry(struct deadline *d) {
     acceptor_resume(LG_CONTAINER_OF(d, struct acceptor, retry));
 }
 
-void acceptor_init(struct acceptor *a, struct env *env, struct frontend *frontend, int fd, uint16_t port, bool accept_proxy) {
-    *a = (struct acceptor){.env = env, .frontend = frontend, .port = port, .accept_proxy = accept_proxy, .burst = 1};
+void acceptor_init(struct acceptor *a, struct env *env, struct frontend *frontend, int fd, uint16_t port,
+                   const struct listener_settings *settings) {
+    *a = (struct acceptor){.env = env,
+                           .frontend = frontend,
+                           .port = port,
+                           .backlog = settings->backlog,
+                           .accept_proxy = settings->accept_proxy,
+                           .burst = 1};
     deadline_init(&a->retry, on_retry);
     ev_io_init(&a->io, on_acceptable, fd, EV_READ);
     a->io.data = a;
@@ -110,7 +118,8 @@ void acceptor_resume(struct acceptor *a) {
 
 void acceptor_close(struct acceptor *a) {
     if (a->io.fd < 0) return;
-    while (accept_one(a) == ACCEPT_ONE && a->env->client_count) continue;
+    uint32_t queued = a->backlog;
+    while (queued-- && accept_one(a) == ACCEPT_ONE) continue;
     ev_io_stop(a->env->loop.ev, &a->io);
     deadline_cancel(&a->retry);
     close(a->io.fd);

@@ -50,7 +50,7 @@ static bool listen_on(struct runtime *r, struct frontend *f, const struct listen
     if (ok) {
         if (!socket_local_addr(fds[0], &bound)) bound = a;
         for (unsigned i = 0; i < r->worker_count; i++)
-            worker_add_acceptor(r->workers[i], f, fds[i], addr_port(&bound), l->accept_proxy);
+            worker_add_acceptor(r->workers[i], f, fds[i], addr_port(&bound), l);
         if (addr_is_unix(&a)) {
             r->socket_files = xrealloc(r->socket_files, (r->socket_file_count + 1) * sizeof *r->socket_files);
             r->socket_files[r->socket_file_count++] = l->address.host;
@@ -240,6 +240,7 @@ int runtime_run(struct config *config, const char *pid_path) {
     bool clean = ok && r->drained == r->worker_count;
     if (r->snapshot) runtime_stop(r, clean);
     if (r->pid_written) unlink(pid_path);
+    log_sync(LOG_PATIENCE_MS);
     if (ok) log_info("stopped", NULL, LOG_INT("log_lost", log_lost()));
     log_fini(LOG_PATIENCE_MS);
     return ok ? 0 : 1;

@@ -75,8 +75,9 @@ void worker_init(struct worker *w, unsigned index, struct snapshot *snapshot, st
     w->drained.deliver = deliver_drained;
 }
 
-void worker_add_acceptor(struct worker *w, struct frontend *frontend, int fd, uint16_t port, bool accept_proxy) {
-    acceptor_init(&w->acceptors[w->acceptor_count++], &w->env, frontend, fd, port, accept_proxy);
+void worker_add_acceptor(struct worker *w, struct frontend *frontend, int fd, uint16_t port,
+                         const struct listener_settings *settings) {
+    acceptor_init(&w->acceptors[w->acceptor_count++], &w->env, frontend, fd, port, settings);
 }
 
 static void *worker_main(void *arg) {

@@ -117,6 +117,26 @@ def test_running_bodies_finish(loomgate, origin):
     assert exits(gate) < TIMEOUT / 2
 
 
+@pytest.mark.parametrize("path", ["/size/4m", "/chunked/4m", "/close/4m"])
+def test_slow_reader_gets_all_of_its_response(loomgate, origin, path):
+    """Also what was still in the proxy's own buffer when the server had finished."""
+    gate = loomgate(with_grace("60s", origin()))
+    with gate.client(rcvbuf=32768) as client:
+        client.request("GET", path)
+        head = client.read_head()
+        stop(gate)
+        refuses(gate)
+        data = bytearray()
+        while piece := client.sock.recv(65536):
+            data += piece
+            time.sleep(0.002)
+        client.buffer += bytes(data)
+        client.ended = True
+        client.read_body(head)
+        assert head.body == pattern(4 << 20)
+    assert exits(gate) < TIMEOUT / 2
+
+
 def test_head_that_is_half_here_is_still_served(loomgate, origin):
     gate = loomgate(with_grace("60s", origin()))
     with gate.client() as client, gate.client() as other:

@@ -28,6 +28,9 @@ void log_init(unsigned queue);
 /* Writes what is still in the rings (waits at most `patience_ms` for a sink that blocks), stops the writer and closes
  * the sinks. Other threads must have ended, or have called log_thread_end() and log no more. */
 void log_fini(unsigned patience_ms);
+/* Writes what is in the rings now, as log_fini does, and goes on: afterwards log_lost() knows of all of it. Other
+ * threads must have ended or called log_thread_end(). */
+void log_sync(unsigned patience_ms);
 /* Opens (or finds) a sink; NULL with an error when the file cannot be opened. Sinks live until log_fini. `path` is that
  * of LOG_TO_FILE (which may be a pipe that somebody reads); for syslog NULL means /dev/log; else it is not looked at.
  * A syslog daemon need not be there yet; below a chroot its socket must be reachable to be found again. */

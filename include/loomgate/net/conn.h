@@ -51,6 +51,7 @@ struct conn {
     uint64_t timeout_us; /* of the deadline; renewed on movement when `renew` */
     struct task task;    /* a deferred event, a flush, or the grave: see `due` */
     int16_t error_number;
+    int16_t write_error; /* nothing more can be sent; what the peer sent before is still read */
     uint8_t state;
     bool renew : 1;
     bool paused : 1;       /* the owner takes no bytes now */
@@ -91,6 +92,8 @@ void conn_shutdown(struct conn *c);
 /* Stops and restarts on_read. After a resume, kept bytes are presented at the end of the turn. */
 void conn_pause(struct conn *c);
 void conn_resume(struct conn *c);
+/* Whether bytes of the peer's are here, taken from the kernel or not; costs a system call. */
+bool conn_has_input(const struct conn *c);
 /* on_timeout after so long; 0: never. With `renew`, each movement of bytes starts it anew. Replaces the one before. */
 void conn_set_timeout(struct conn *c, uint64_t timeout_us, bool renew);
 

@@ -21,7 +21,5 @@ struct client {
 void client_start(struct env *env, struct frontend *frontend, int fd, const struct addr *peer, uint16_t port, bool accept_proxy);
 /* All clients of the worker: idle ones close, busy ones end with their exchange. */
 void clients_shutdown(struct env *env);
-/* All clients of the worker, at once. */
-void clients_abort(struct env *env);
 
 #endif

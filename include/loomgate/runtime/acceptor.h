@@ -1,7 +1,8 @@
 /* acceptor.h: the live listening socket of one bind point in one worker.
  *
- *   ACCEPTING --gate full--> PAUSED (until a connection leaves) --> ACCEPTING
- *             --no descriptors--> PAUSED (ACCEPT_RETRY_US) --> ACCEPTING                 acceptor_close: empties the queue first */
+ *   ACCEPTING --a gate is full, or descriptors are lacking--> PAUSED --a connection leaves, or ACCEPT_RETRY_US--> ACCEPTING
+ *
+ * acceptor_close empties the queue first. */
 #ifndef LOOMGATE_RUNTIME_ACCEPTOR_H
 #define LOOMGATE_RUNTIME_ACCEPTOR_H
 
@@ -13,8 +14,9 @@ struct acceptor {
     struct env *env;
     struct frontend *frontend;
     ev_io io;
-    struct deadline retry; /* after a lack of descriptors */
+    struct deadline retry; /* while paused */
     uint16_t port;
+    uint32_t backlog;
     bool accept_proxy;
     bool paused;
     bool starved;   /* descriptors are lacking: told once */
@@ -22,7 +24,8 @@ struct acceptor {
 };
 
 /* Starts; takes the descriptor over. */
-void acceptor_init(struct acceptor *a, struct env *env, struct frontend *frontend, int fd, uint16_t port, bool accept_proxy);
+void acceptor_init(struct acceptor *a, struct env *env, struct frontend *frontend, int fd, uint16_t port,
+                   const struct listener_settings *settings);
 /* Goes on after a pause, if there was one. */
 void acceptor_resume(struct acceptor *a);
 /* Takes what waits in the queue (closing would reset it), then closes. */

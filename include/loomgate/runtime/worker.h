@@ -26,7 +26,8 @@ struct worker {
 void worker_init(struct worker *w, unsigned index, struct snapshot *snapshot, struct gate *gate, struct mailbox *home,
                  unsigned acceptor_room);
 /* Adds a listening socket; takes it over. Before worker_start. */
-void worker_add_acceptor(struct worker *w, struct frontend *frontend, int fd, uint16_t port, bool accept_proxy);
+void worker_add_acceptor(struct worker *w, struct frontend *frontend, int fd, uint16_t port,
+                         const struct listener_settings *settings);
 bool worker_start(struct worker *w, struct error *e);
 
 /* From any thread: stop accepting and end each connection with its running exchange; on_drained follows. */

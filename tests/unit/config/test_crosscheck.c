@@ -165,7 +165,7 @@ static void test_backends(void **state) {
         {SERVERS("{address: 'a:1', wieght: 1}"), "did you mean 'weight'?"},
         {SERVERS("{address: 'a:1', send_proxy: v3}"), "'send_proxy': 'v3' is not known here"},
         {SERVERS("{address: 'a:1', weight: 0}, {address: 'a:2', maint: true}"),
-         "t:2:25: error: no server of this backend can ever be picked"},
+         "t:2:25: warning: no server of this backend can be picked"},
         {HEAD "backends: {b: {servers: {a: b}}}\n", "'servers' takes a list, not a map"},
         {HEAD "backends: {b: {servers: ['a:1'], balence: first}}\n",
          "unknown key 'balence' in a backend|did you mean 'balance'?"},

@@ -635,28 +635,27 @@ static void a_head_that_trickles_beside_unread_responses_times_out(void **state)
         if (bed.closes > 100000) fail_msg("the socket never fills");
     }
     assert_false(conn_is_congested(bed.conn));
-    uint64_t began_us = loop_clock_us();
     for (unsigned i = 0; i < 100 && !bed.gone && !bed.stream; i++) {
         peer_push(&bed.peer, i ? SLICE("a") : SLICE("GET /"));
         loop_run_for(&bed.loop, 2000);
     }
     assert_true(bed.gone || bed.stream);
-    assert_true(loop_clock_us() - began_us < 150000);
 }
 
 static void a_body_that_stops_times_out(void **state) {
     (void)state;
-    bed_times(BED_TIME_US, BED_TIME_US, 15000);
+    bed_times(BED_TIME_US, BED_TIME_US, 50000);
     bed_open_client();
     say("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n");
     bed_await("POST/");
-    uint64_t began_us = loop_clock_us();
-    for (unsigned i = 0; i < 10; i++) { /* movement counts */
+    for (unsigned i = 0; i < 3; i++) { /* movement counts */
+        uint64_t at_us = bed.conn->deadline.at_us, now_us = bed.loop.now_us;
+        LOOP_UNTIL(&bed.loop, bed.loop.now_us > now_us + 100);
         say("a");
-        loop_run_for(&bed.loop, 3000);
+        bed_await("+a");
+        assert_true(bed.conn->deadline.at_us > at_us);
     }
-    assert_true(loop_clock_us() - began_us > 20000);
-    bed_await("+a +a +a +a +a +a +a +a +a +a fail:client_timeout");
+    bed_await("fail:client_timeout");
     bed_answer("ok");
     bed_expect("close:ok gone");
     expect_bytes(OK_CLOSE);
