@@ -37,8 +37,8 @@ static void print_version(void) {
     int major, minor, patch;
     yaml_get_version(&major, &minor, &patch);
     printf("loomgate %s (%s build, %s)\n", LG_VERSION, LG_FLAVOUR, __VERSION__);
-    printf("libev %d.%d, libyaml %d.%d.%d, llhttp %d.%d.%d\n", ev_version_major(), ev_version_minor(), major, minor, patch,
-           LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR, LLHTTP_VERSION_PATCH);
+    printf("libev %d.%d, libyaml %d.%d.%d, llhttp %d.%d.%d\n", ev_version_major(), ev_version_minor(), major, minor,
+           patch, LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR, LLHTTP_VERSION_PATCH);
 }
 
 static int wrong_usage(const char *what, const char *value) {
@@ -67,17 +67,31 @@ static int parse_arguments(int argc, char **argv, struct arguments *a) {
     opterr = 0;
     while ((option = getopt_long(argc, argv, ":f:cVhD:", long_options, NULL)) != -1) {
         switch (option) {
-        case 'f': a->file = optarg; break;
-        case 'c': a->check_only = true; break;
-        case 'V': print_version(); return EXIT_SUCCESS;
-        case 'h': fputs(usage, stdout); return EXIT_SUCCESS;
+        case 'f':
+            a->file = optarg;
+            break;
+        case 'c':
+            a->check_only = true;
+            break;
+        case 'V':
+            print_version();
+            return EXIT_SUCCESS;
+        case 'h':
+            fputs(usage, stdout);
+            return EXIT_SUCCESS;
         case 'D':
             if (!add_override(a, optarg)) return wrong_usage("-D takes KEY=VALUE, not", optarg);
             break;
-        case OPTION_PID: a->pid_path = optarg; break;
-        case OPTION_PRINT_SETTINGS: config_print_reference(stdout); return EXIT_SUCCESS;
-        case ':': return wrong_usage("a value is missing after", argv[optind - 1]);
-        default: return wrong_usage("unknown option", argv[optind - 1]);
+        case OPTION_PID:
+            a->pid_path = optarg;
+            break;
+        case OPTION_PRINT_SETTINGS:
+            config_print_reference(stdout);
+            return EXIT_SUCCESS;
+        case ':':
+            return wrong_usage("a value is missing after", argv[optind - 1]);
+        default:
+            return wrong_usage("unknown option", argv[optind - 1]);
         }
     }
     return optind < argc ? wrong_usage("unexpected argument", argv[optind]) : -1;
@@ -100,7 +114,8 @@ int main(int argc, char **argv) {
     if (!a.file) a.file = find_file();
     if (!a.file) {
         free(a.overrides);
-        return wrong_usage("there is neither conf/loomgate.yaml nor /etc/loomgate/loomgate.yaml; name a file with -f", NULL);
+        return wrong_usage("there is neither conf/loomgate.yaml nor /etc/loomgate/loomgate.yaml; name a file with -f",
+                           NULL);
     }
     struct diagnostics d;
     diagnostics_init(&d);

@@ -23,7 +23,8 @@ static bool acquire_servers(struct backend *b, struct registry *registry, struct
     return true;
 }
 
-bool backend_init(struct backend *b, const struct backend_settings *settings, struct registry *registry, struct error *e) {
+bool backend_init(struct backend *b, const struct backend_settings *settings, struct registry *registry,
+                  struct error *e) {
     *b = (struct backend){.settings = settings};
     b->members = xcalloc(settings->server_count, sizeof *b->members);
     b->backups = xcalloc(settings->server_count, sizeof *b->backups);

@@ -38,7 +38,8 @@ static void on_timeout(struct conn *c) {
     finish(k, FAILURE_connect_timeout);
 }
 
-static const struct conn_events connect_conn_events = {.on_open = on_open, .on_error = on_error, .on_timeout = on_timeout};
+static const struct conn_events connect_conn_events = {
+    .on_open = on_open, .on_error = on_error, .on_timeout = on_timeout};
 
 static void on_failed_at_once(struct task *task) {
     finish(LG_CONTAINER_OF(task, struct connect, failed), FAILURE_connect_failed);

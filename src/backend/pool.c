@@ -24,7 +24,7 @@ void pools_close_idle(struct pools *p) {
     for (unsigned i = 0; i < p->size; i++) {
         if (!p->v[i]) continue;
         deadline_cancel(&p->v[i]->trim);
-        LIST_FOR(node, &p->v[i]->idle) close_idle(node);
+        LIST_FOR (node, &p->v[i]->idle) close_idle(node);
     }
 }
 
@@ -97,8 +97,8 @@ struct server_session *pool_take(struct pools *p, struct server *server, bool ce
     return NULL;
 }
 
-struct server_session *pool_adopt(struct pools *p, struct server *server, struct conn *c, const struct pool_settings *settings,
-                                  const struct session_timeouts *timeouts) {
+struct server_session *pool_adopt(struct pools *p, struct server *server, struct conn *c,
+                                  const struct pool_settings *settings, const struct session_timeouts *timeouts) {
     struct server_session *s = slab_get(&p->sessions);
     s->timeouts = *timeouts;
     s->server = server;
@@ -117,7 +117,8 @@ struct stream *server_session_open(struct server_session *s, const struct sessio
     return s->h1.session.ops->open_stream(&s->h1.session, events, owner);
 }
 
-/* --- events ------------------------------------------------------------------------------------------------------------ */
+/* --- events
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static void on_idle(struct session *session) {
     struct server_session *s = session->owner;

@@ -94,6 +94,7 @@ bool finish_backend(struct loader *l, const struct settings_table *table, const 
     for (uint32_t i = 0; i < b->server_count; i++)
         if (b->servers[i].weight > 0 && !b->servers[i].maint) return true;
     if (b->server_count)
-        WARN(l, servers->place, NULL, "no server of this backend can be picked: all are in maintenance or have weight 0");
+        WARN(l, servers->place, NULL,
+             "no server of this backend can be picked: all are in maintenance or have weight 0");
     return true;
 }

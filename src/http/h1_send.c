@@ -19,7 +19,8 @@ static void print_head(struct h1_session *s, const struct message *m, const stru
     conn_commit(s->conn, (size_t)(end - at));
 }
 
-/* --- responses ---------------------------------------------------------------------------------------------------------- */
+/* --- responses
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static void send_interim(struct h1_session *s, const struct message *m) {
     if (s->peer_10) return; /* HTTP/1.0 knows no 1xx (RFC 9110 section 15.2) */
@@ -62,10 +63,12 @@ static void send_response(struct h1_session *s, const struct message *m, bool en
     print_head(s, m, &f);
 }
 
-/* --- requests ------------------------------------------------------------------------------------------------------------- */
+/* --- requests
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static void send_request(struct h1_session *s, const struct message *m, bool end) {
-    struct h1_framing f = {.close = !m->keep_alive && !m->upgrade, .upgrade = m->upgrade, .te_trailers = m->te_trailers};
+    struct h1_framing f = {
+        .close = !m->keep_alive && !m->upgrade, .upgrade = m->upgrade, .te_trailers = m->te_trailers};
     f.body = end && m->body != BODY_LENGTH ? BODY_NONE : m->body;
     f.length = m->length;
     h1_codec_expect(&s->codec, m->method, m->upgrade);
@@ -76,7 +79,8 @@ static void send_request(struct h1_session *s, const struct message *m, bool end
     print_head(s, m, &f);
 }
 
-/* --- the contract ------------------------------------------------------------------------------------------------------------ */
+/* --- the contract
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static void h1_send_head(struct stream *stream, const struct message *m, bool end) {
     struct h1_session *s = session_of(stream);
@@ -105,7 +109,7 @@ static void h1_send_body(struct stream *stream, struct slice body, bool more) {
     if (s->out_body == BODY_CHUNKED) {
         char size[CHUNK_SIZE_TEXT_MAX];
         size_t n = (size_t)(h1_print_chunk_size(size, body.n) - size);
-        const struct iovec iov[] = {{size, n}, {(void *)(uintptr_t)body.p, body.n}, {(void *)(uintptr_t)"\r\n", 2}};
+        const struct iovec iov[] = {{size, n}, {(void *)(uintptr_t)body.p, body.n}, {(void *)(uintptr_t) "\r\n", 2}};
         conn_write(s->conn, iov, 3, more);
     } else {
         if (s->out_body == BODY_LENGTH) {

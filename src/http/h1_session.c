@@ -1,4 +1,5 @@
-/* h1_session.c: HTTP/1 on a connection, either role; the picture is in the header. Heads and bodies out are h1_send.c's. */
+/* h1_session.c: HTTP/1 on a connection, either role; the picture is in the header. Heads and bodies out are
+ * h1_send.c's. */
 #include "loomgate/http/h1_session.h"
 
 #include "h1_session_internal.h"
@@ -10,7 +11,8 @@ enum { WAIT_NONE, WAIT_IDLE, WAIT_HEAD, WAIT_STALL };
 
 static const struct conn_events conn_events_h1;
 
-/* --- timeouts ------------------------------------------------------------------------------------------------------------ */
+/* --- timeouts
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* Bytes received and not taken yet. */
 static size_t left_over(const struct h1_session *s) {
@@ -21,7 +23,7 @@ static uint8_t wait_on_client(const struct h1_session *s) {
     /* Also of a response whose stream has ended; but not while the next head comes, or its bytes would renew it. */
     if (conn_has_output(s->conn) && (s->open || !left_over(s))) return WAIT_STALL;
     if (!s->open) return s->fresh || left_over(s) ? WAIT_HEAD : WAIT_IDLE;
-    if ( (!s->in_done && !s->paused)) return WAIT_STALL;
+    if ((!s->in_done && !s->paused)) return WAIT_STALL;
     return WAIT_NONE;
 }
 
@@ -42,7 +44,8 @@ void h1_update_wait(struct h1_session *s) {
     conn_set_timeout(s->conn, us[wait], wait == WAIT_STALL);
 }
 
-/* --- ends ---------------------------------------------------------------------------------------------------------------- */
+/* --- ends
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 void h1_count_bytes(struct h1_session *s) {
     s->stream.bytes_in = s->conn->bytes_in - left_over(s) - s->mark_in;
@@ -116,7 +119,8 @@ static void begin_stream(struct h1_session *s) {
     s->stream.bytes_in = s->stream.bytes_out = 0;
 }
 
-/* --- bytes in: requests ---------------------------------------------------------------------------------------------------- */
+/* --- bytes in: requests
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void open_client_stream(struct h1_session *s) {
     begin_stream(s);
@@ -167,7 +171,8 @@ static void drain_request(struct h1_session *s, size_t bytes) {
     }
 }
 
-/* --- bytes in: responses ---------------------------------------------------------------------------------------------------- */
+/* --- bytes in: responses
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void on_response_head(struct h1_session *s, struct message *m) {
     s->interim = m->status < 200 && m->status != 101;
@@ -183,7 +188,8 @@ static enum failure lost_response(const struct h1_session *s) {
     return s->stream.reused ? FAILURE_closed_idle : FAILURE_reset_before_response;
 }
 
-/* --- the pump -------------------------------------------------------------------------------------------------------------- */
+/* --- the pump
+ * -------------------------------------------------------------------------------------------------------------- */
 
 /* Requests behind the one in progress wait, and so do all as long as the client does not read its responses. */
 static bool must_wait(const struct h1_session *s) {
@@ -279,7 +285,8 @@ static size_t h1_on_read(struct conn *c, struct slice bytes) {
     return bytes.n - in.n;
 }
 
-/* --- the conn's other events ------------------------------------------------------------------------------------------------ */
+/* --- the conn's other events
+ * ------------------------------------------------------------------------------------------------ */
 
 static void client_eof(struct h1_session *s) {
     struct h1_result r;
@@ -381,7 +388,8 @@ static const struct conn_events conn_events_h1 = {
     .on_timeout = h1_on_timeout,
 };
 
-/* --- operations ------------------------------------------------------------------------------------------------------------- */
+/* --- operations
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static struct stream *h1_open_stream(struct session *session, const struct stream_events *events, void *owner) {
     struct h1_session *s = LG_CONTAINER_OF(session, struct h1_session, session);
@@ -420,14 +428,18 @@ static const struct session_ops session_ops_h1 = {h1_open_stream, h1_shutdown, h
 
 static void h1_init(struct h1_session *s, struct conn *c, struct h1_scratch *scratch, const struct h1_limits *limits,
                     const struct session_timeouts *timeouts, const struct session_events *events, void *owner) {
-    *s = (struct h1_session){.session = {&session_ops_h1, events, owner, 0}, .conn = c, .scratch = scratch, .limits = limits,
+    *s = (struct h1_session){.session = {&session_ops_h1, events, owner, 0},
+                             .conn = c,
+                             .scratch = scratch,
+                             .limits = limits,
                              .timeouts = timeouts};
     s->stream.ops = &h1_stream_ops;
     conn_set_owner(c, &conn_events_h1, s);
 }
 
-void h1_session_init_client(struct h1_session *s, struct conn *c, struct h1_scratch *scratch, const struct h1_limits *limits,
-                            const struct session_timeouts *timeouts, const struct session_events *events, void *owner) {
+void h1_session_init_client(struct h1_session *s, struct conn *c, struct h1_scratch *scratch,
+                            const struct h1_limits *limits, const struct session_timeouts *timeouts,
+                            const struct session_events *events, void *owner) {
     h1_init(s, c, scratch, limits, timeouts, events, owner);
     s->client_side = true;
     s->fresh = true;
@@ -435,8 +447,9 @@ void h1_session_init_client(struct h1_session *s, struct conn *c, struct h1_scra
     h1_update_wait(s);
 }
 
-void h1_session_init_server(struct h1_session *s, struct conn *c, struct h1_scratch *scratch, const struct h1_limits *limits,
-                            const struct session_timeouts *timeouts, const struct session_events *events, void *owner) {
+void h1_session_init_server(struct h1_session *s, struct conn *c, struct h1_scratch *scratch,
+                            const struct h1_limits *limits, const struct session_timeouts *timeouts,
+                            const struct session_events *events, void *owner) {
     h1_init(s, c, scratch, limits, timeouts, events, owner);
     h1_codec_init(&s->codec, H1_READS_RESPONSES);
     h1_update_wait(s);

@@ -19,7 +19,8 @@ static bool is_broken(const struct conn *c) {
     return c->error_number || c->write_error;
 }
 
-/* --- watchers ------------------------------------------------------------------------------------------------------- */
+/* --- watchers -------------------------------------------------------------------------------------------------------
+ */
 
 static void conn_watch(struct conn *c, bool reading, bool writing) {
     if (reading == c->reading && writing == c->writing) return;
@@ -35,12 +36,15 @@ static void conn_moved(struct conn *c) {
     if (c->renew && deadline_is_set(&c->deadline)) deadline_set(c->loop, &c->deadline, c->timeout_us);
 }
 
-/* --- birth ------------------------------------------------------------------------------------------------------------ */
+/* --- birth
+ * ------------------------------------------------------------------------------------------------------------ */
 
-static struct conn *conn_new(struct loop *loop, int fd, enum conn_state state, const struct conn_events *events, void *owner) {
+static struct conn *conn_new(struct loop *loop, int fd, enum conn_state state, const struct conn_events *events,
+                             void *owner) {
     if (!loop->conns.size) slab_init(&loop->conns, sizeof(struct conn), 64);
     struct conn *c = slab_get(&loop->conns);
-    *c = (struct conn){.loop = loop, .transport = &transport_plain, .events = events, .owner = owner, .state = (uint8_t)state};
+    *c = (struct conn){
+        .loop = loop, .transport = &transport_plain, .events = events, .owner = owner, .state = (uint8_t)state};
     ev_io_init(&c->io, on_io, fd, 0);
     c->io.data = c;
     deadline_init(&c->deadline, on_deadline);
@@ -70,7 +74,8 @@ void conn_set_owner(struct conn *c, const struct conn_events *events, void *owne
     if (events && !c->error_told) loop_defer(c->loop, &c->task);
 }
 
-/* --- death ------------------------------------------------------------------------------------------------------------- */
+/* --- death
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static void conn_bury(struct conn *c) {
     if (c->state == CONN_CLOSED) return;
@@ -123,7 +128,8 @@ void conn_close(struct conn *c, enum conn_close_how how) {
     conn_closing_step(c);
 }
 
-/* --- writing --------------------------------------------------------------------------------------------------------------- */
+/* --- writing
+ * --------------------------------------------------------------------------------------------------------------- */
 
 /* Records a failure; the owner hears of it at the end of the turn. */
 static void conn_break(struct conn *c, int error_number) {
@@ -266,7 +272,8 @@ void conn_shutdown(struct conn *c) {
     conn_flush(c);
 }
 
-/* --- reading ---------------------------------------------------------------------------------------------------------------- */
+/* --- reading
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 /* Presents kept bytes, if the owner takes any now. */
 static void conn_present_kept(struct conn *c) {
@@ -303,8 +310,7 @@ static void conn_take(struct conn *c, size_t n) {
     c->in_read = true;
     size_t taken = c->events->on_read(c, bytes);
     c->in_read = false;
-    if (taken < n && c->events)
-        buf_append(&c->in, &c->loop->chunks, slice_from(bytes.p + taken, n - taken));
+    if (taken < n && c->events) buf_append(&c->in, &c->loop->chunks, slice_from(bytes.p + taken, n - taken));
 }
 
 static void conn_on_readable(struct conn *c) {
@@ -350,7 +356,8 @@ void conn_resume(struct conn *c) {
     if ((c->in.bytes && !c->in_read) || (c->eof && !c->eof_told)) loop_defer(c->loop, &c->task);
 }
 
-/* --- events ------------------------------------------------------------------------------------------------------------------ */
+/* --- events
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static void conn_tell_drained(struct conn *c) {
     if (c->out.bytes || !c->congested) return;

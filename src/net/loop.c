@@ -133,7 +133,8 @@ void task_cancel(struct task *task) {
     list_remove(&task->node);
 }
 
-/* --- deadlines ------------------------------------------------------------------------------------------------------ */
+/* --- deadlines ------------------------------------------------------------------------------------------------------
+ */
 
 /* Starts the timer for the first one that waits, if any. libev's own clock may lag behind ours by a part of a turn, so
  * the delay counts from the time that libev believes. */

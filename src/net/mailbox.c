@@ -1,5 +1,5 @@
-/* mailbox.c: messages to another thread's loop. A mutex and not a lock-free queue: mail is rare (set-up, commands), never
- * on the path of a request. */
+/* mailbox.c: messages to another thread's loop. A mutex and not a lock-free queue: mail is rare (set-up, commands),
+ * never on the path of a request. */
 #include "loomgate/net/mailbox.h"
 
 static void on_wake(struct ev_loop *ev, ev_async *w, int events) {

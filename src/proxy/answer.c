@@ -49,7 +49,8 @@ static bool wants_json(const struct message *request) {
     return false;
 }
 
-void answer_error(struct answer *a, enum failure f, const struct message *request, struct slice id, struct arena *arena) {
+void answer_error(struct answer *a, enum failure f, const struct message *request, struct slice id,
+                  struct arena *arena) {
     const struct failure_row *row = failure_get(f);
     begin(a, row->status, 3, arena);
     char *text = arena_alloc(arena, TEXT_ROOM);
@@ -58,13 +59,14 @@ void answer_error(struct answer *a, enum failure f, const struct message *reques
     int n;
     bool json = wants_json(request);
     if (json)
-        n = snprintf(text, TEXT_ROOM, "{\"status\":%u,\"error\":\"%s\",\"message\":\"%s\",\"id\":\"%.*s\"}\n", row->status,
-                     row->name, row->sentence, (int)(id_end - id_text), id_text);
+        n = snprintf(text, TEXT_ROOM, "{\"status\":%u,\"error\":\"%s\",\"message\":\"%s\",\"id\":\"%.*s\"}\n",
+                     row->status, row->name, row->sentence, (int)(id_end - id_text), id_text);
     else
         n = snprintf(text, TEXT_ROOM, "%u %.*s: %s\nid: %.*s\n", row->status, SLICE_ARG(a->head.reason), row->sentence,
                      (int)(id_end - id_text), id_text);
     set_body(a, slice_from(text, (size_t)n));
-    fields_add(&a->head.fields, SLICE("Content-Type"), json ? SLICE("application/json") : SLICE("text/plain; charset=utf-8"));
+    fields_add(&a->head.fields, SLICE("Content-Type"),
+               json ? SLICE("application/json") : SLICE("text/plain; charset=utf-8"));
     fields_add(&a->head.fields, SLICE("Cache-Control"), SLICE("no-store"));
     if (row->status == 503) fields_add(&a->head.fields, SLICE("Retry-After"), SLICE("1"));
 }
@@ -82,7 +84,8 @@ void answer_respond(struct answer *a, const struct route_settings *route, struct
     if (a->body.n && !typed) fields_add(&a->head.fields, SLICE("Content-Type"), SLICE("text/plain; charset=utf-8"));
 }
 
-/* --- redirects ------------------------------------------------------------------------------------------------------------ */
+/* --- redirects
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* The host without its port; an IPv6 address keeps its brackets. */
 static struct slice host_without_port(struct slice host) {

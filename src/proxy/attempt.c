@@ -23,7 +23,8 @@ static void on_connect_failed(struct connect *k, enum failure f) {
 
 static const struct connect_events attempt_connect_events = {on_connected, on_connect_failed};
 
-/* --- a lack of descriptors ------------------------------------------------------------------------------------------- */
+/* --- a lack of descriptors -------------------------------------------------------------------------------------------
+ */
 
 static void on_patience_over(struct deadline *d) {
     struct attempt *a = LG_CONTAINER_OF(d, struct attempt, patience);
@@ -71,7 +72,8 @@ void attempts_feed(struct env *env) {
     loop_defer(&env->loop, &env->feed);
 }
 
-/* --- the try ----------------------------------------------------------------------------------------------------------- */
+/* --- the try
+ * ----------------------------------------------------------------------------------------------------------- */
 
 void attempt_init(struct attempt *a, struct env *env, const struct attempt_events *events) {
     *a = (struct attempt){.events = events, .env = env, .connect_us = UINT64_MAX};

@@ -9,7 +9,8 @@ static struct client *client_of(struct exchange_client *base) {
     return LG_CONTAINER_OF(base, struct client, base);
 }
 
-/* --- the end ----------------------------------------------------------------------------------------------------------------- */
+/* --- the end
+ * ----------------------------------------------------------------------------------------------------------------- */
 
 static void on_grave(struct task *task) {
     struct client *c = LG_CONTAINER_OF(task, struct client, grave);
@@ -39,7 +40,9 @@ static void on_exchange_end(struct exchange_client *base) {
     client_check_gone(c);
 }
 
-/* --- HTTP -------------------------------------------------------------------------------------------------------------------- */
+/* --- HTTP
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_stream(struct session *session, struct stream *stream) {
     struct client *c = session->owner;
@@ -57,7 +60,8 @@ static void on_session_close(struct session *session) {
 
 static const struct session_events client_session_events = {.on_stream = on_stream, .on_close = on_session_close};
 
-/* --- PROXY header --------------------------------------------------------------------------------------------------------------- */
+/* --- PROXY header
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static void client_begin(struct client *c, struct conn *conn) {
     const struct frontend *f = c->base.frontend;
@@ -68,7 +72,8 @@ static void client_begin(struct client *c, struct conn *conn) {
         return;
     }
     c->base.session = &c->h1.session;
-    h1_session_init_client(&c->h1, conn, &c->base.env->scratch, &f->limits, &f->client_timeouts, &client_session_events, c);
+    h1_session_init_client(&c->h1, conn, &c->base.env->scratch, &f->limits, &f->client_timeouts, &client_session_events,
+                           c);
 }
 
 static void client_refuse(struct client *c) {
@@ -123,9 +128,12 @@ static void on_proxy_error(struct conn *conn, int error_number) {
 static const struct conn_events proxy_header_events = {
     .on_read = on_proxy_bytes, .on_eof = on_proxy_gone, .on_error = on_proxy_error, .on_timeout = on_proxy_gone};
 
-/* --- birth ------------------------------------------------------------------------------------------------------------------------ */
+/* --- birth
+ * ------------------------------------------------------------------------------------------------------------------------
+ */
 
-void client_start(struct env *env, struct frontend *frontend, int fd, const struct addr *peer, uint16_t port, bool accept_proxy) {
+void client_start(struct env *env, struct frontend *frontend, int fd, const struct addr *peer, uint16_t port,
+                  bool accept_proxy) {
     if (!env->clients.size) slab_init(&env->clients, sizeof(struct client), 64);
     struct client *c = slab_get(&env->clients);
     c->base = (struct exchange_client){
@@ -148,7 +156,7 @@ void client_start(struct env *env, struct frontend *frontend, int fd, const stru
 }
 
 void clients_shutdown(struct env *env) {
-    LIST_FOR(node, &env->live_clients) {
+    LIST_FOR (node, &env->live_clients) {
         struct client *c = LIST_ENTRY(node, struct client, node);
         if (c->base.session)
             c->base.session->ops->shutdown(c->base.session);

@@ -6,7 +6,8 @@
 
 #include "exchange_internal.h"
 
-/* --- states ---------------------------------------------------------------------------------------------------------------- */
+/* --- states
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 #define TO(state) (1U << EXCHANGE_##state)
 static const uint16_t legal_moves[] = {
@@ -26,7 +27,8 @@ void exchange_set_state(struct exchange *x, enum exchange_state to) {
     x->state = (uint8_t)to;
 }
 
-/* --- steps: true when the next state is to be looked at now ------------------------------------------------------------------ */
+/* --- steps: true when the next state is to be looked at now
+ * ------------------------------------------------------------------ */
 
 static bool step_route(struct exchange *x) {
     const struct frontend *f = x->client->frontend;
@@ -122,27 +124,45 @@ void exchange_run(struct exchange *x) {
     bool on = true;
     while (on) {
         switch ((enum exchange_state)x->state) {
-        case EXCHANGE_ROUTE: on = step_route(x); break;
-        case EXCHANGE_PICK: on = step_pick(x); break;
-        case EXCHANGE_CONNECT: on = step_connect(x); break;
-        case EXCHANGE_FAIL: on = step_fail(x); break;
-        case EXCHANGE_FORWARD: exchange_forward(x); on = false; break;
-        case EXCHANGE_ANSWER: exchange_answer(x); on = false; break;
+        case EXCHANGE_ROUTE:
+            on = step_route(x);
+            break;
+        case EXCHANGE_PICK:
+            on = step_pick(x);
+            break;
+        case EXCHANGE_CONNECT:
+            on = step_connect(x);
+            break;
+        case EXCHANGE_FAIL:
+            on = step_fail(x);
+            break;
+        case EXCHANGE_FORWARD:
+            exchange_forward(x);
+            on = false;
+            break;
+        case EXCHANGE_ANSWER:
+            exchange_answer(x);
+            on = false;
+            break;
         case EXCHANGE_HEAD:
         case EXCHANGE_TUNNEL:
-        case EXCHANGE_DONE: on = false; break;
+        case EXCHANGE_DONE:
+            on = false;
+            break;
         }
     }
 }
 
-/* --- failures and the end ------------------------------------------------------------------------------------------------------- */
+/* --- failures and the end
+ * ------------------------------------------------------------------------------------------------------- */
 
 void exchange_end_try(struct exchange *x, enum failure f) {
     if (!x->attempt.member) return;
     if (x->attempt.connect_us != UINT64_MAX) x->connect_us = x->attempt.connect_us;
     if (x->try_count < ACCESS_TRIES_MAX)
-        x->tries[x->try_count++] = (struct access_try){
-            .server = x->attempt.member->server->name, .total_us = x->env->loop.now_us - x->attempt.began_us, .cause = f};
+        x->tries[x->try_count++] = (struct access_try){.server = x->attempt.member->server->name,
+                                                       .total_us = x->env->loop.now_us - x->attempt.began_us,
+                                                       .cause = f};
     attempt_end(&x->attempt);
 }
 
@@ -193,7 +213,9 @@ void exchange_check_done(struct exchange *x) {
     client->on_exchange_end(client);
 }
 
-/* --- birth ------------------------------------------------------------------------------------------------------------------------ */
+/* --- birth
+ * ------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_ready(struct attempt *a) {
     struct exchange *x = LG_CONTAINER_OF(a, struct exchange, attempt);

@@ -2,8 +2,8 @@
 #include "exchange_internal.h"
 
 static void count(struct exchange *x) {
-    static const enum metric by_blame[] = {METRIC_exchanges_total, METRIC_client_failures_total, METRIC_gateway_failures_total,
-                                           METRIC_server_failures_total};
+    static const enum metric by_blame[] = {METRIC_exchanges_total, METRIC_client_failures_total,
+                                           METRIC_gateway_failures_total, METRIC_server_failures_total};
     struct metrics *m = &x->env->metrics;
     metrics_add(m, METRIC_exchanges_total, 1);
     metrics_add(m, METRIC_bytes_in_total, x->bytes_in);
@@ -13,7 +13,8 @@ static void count(struct exchange *x) {
 }
 
 static const char *protocol(const struct exchange *x) {
-    if (!x->client->frontend->settings->mode) return x->request.minor == 0 && x->request.raw.n ? "HTTP/1.0" : "HTTP/1.1";
+    if (!x->client->frontend->settings->mode)
+        return x->request.minor == 0 && x->request.raw.n ? "HTTP/1.0" : "HTTP/1.1";
     return "tcp";
 }
 
@@ -34,7 +35,9 @@ void exchange_record(struct exchange *x) {
         .host = x->request.host,
         .path = x->request.uri,
         .protocol = protocol(x),
-        .status = x->status ? x->status : failure_get((enum failure)x->cause)->status == 499 ? 499 : 0,
+        .status = x->status                                            ? x->status
+                  : failure_get((enum failure)x->cause)->status == 499 ? 499
+                                                                       : 0,
         .cause = (enum failure)x->cause,
         .bytes_in = x->bytes_in,
         .bytes_out = x->bytes_out,

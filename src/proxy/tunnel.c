@@ -53,7 +53,8 @@ static void on_timeout(struct conn *c) {
 static const struct conn_events tunnel_conn_events = {
     .on_read = on_read, .on_eof = on_eof, .on_drained = on_drained, .on_error = on_error, .on_timeout = on_timeout};
 
-void tunnel_start(struct tunnel *t, struct conn *front, struct conn *back, uint64_t idle_us, const struct tunnel_events *events) {
+void tunnel_start(struct tunnel *t, struct conn *front, struct conn *back, uint64_t idle_us,
+                  const struct tunnel_events *events) {
     *t = (struct tunnel){.front = front, .back = back, .events = events};
     conn_set_owner(front, &tunnel_conn_events, t);
     conn_set_owner(back, &tunnel_conn_events, t);
@@ -61,4 +62,3 @@ void tunnel_start(struct tunnel *t, struct conn *front, struct conn *back, uint6
     conn_resume(front);
     conn_resume(back);
 }
-

@@ -30,7 +30,8 @@ bool privileges_drop(const struct global_settings *g, struct error *e) {
         return error_set_errno(e, "global.chroot: cannot change root to '%s'", g->chroot);
     if ((g->user || g->group) && setgid(gid) != 0) return error_set_errno(e, "cannot become group %u", (unsigned)gid);
     if (g->user && setuid(uid) != 0) return error_set_errno(e, "cannot become user '%s'", g->user);
-    if (g->user && uid != 0 && setuid(0) == 0) return error_set(e, "root's privileges came back after they were dropped");
+    if (g->user && uid != 0 && setuid(0) == 0)
+        return error_set(e, "root's privileges came back after they were dropped");
     return true;
 }
 

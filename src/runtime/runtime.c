@@ -33,7 +33,8 @@ struct runtime {
     bool pid_written;
 };
 
-/* --- listeners ------------------------------------------------------------------------------------------------------------ */
+/* --- listeners
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static void tell_listening(const struct frontend *f, const struct addr *a, unsigned workers) {
     char text[ADDR_TEXT_MAX];
@@ -76,7 +77,8 @@ static void remove_socket_files(struct runtime *r) {
     free(r->socket_files);
 }
 
-/* --- stopping ---------------------------------------------------------------------------------------------------------------- */
+/* --- stopping
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static void stop_now(struct runtime *r) {
     r->state = STOPPED;
@@ -118,8 +120,9 @@ static void on_reopen_signal(struct ev_loop *ev, ev_signal *w, int events) {
 
 static void on_refused_signal(struct ev_loop *ev, ev_signal *w, int events) {
     (void)ev, (void)events;
-    log_warn("not_supported", w->signum == SIGHUP ? "reload by SIGHUP is not supported yet; the configuration stays as it is"
-                                                  : "upgrade by SIGUSR2 is not supported yet; nothing was done");
+    log_warn("not_supported", w->signum == SIGHUP
+                                  ? "reload by SIGHUP is not supported yet; the configuration stays as it is"
+                                  : "upgrade by SIGUSR2 is not supported yet; nothing was done");
 }
 
 static void watch_signals(struct runtime *r) {
@@ -137,7 +140,8 @@ static void watch_signals(struct runtime *r) {
     }
 }
 
-/* --- starting ------------------------------------------------------------------------------------------------------------------ */
+/* --- starting
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static void on_gate_left(struct worker *w) {
     struct runtime *r = w->owner;
@@ -146,11 +150,13 @@ static void on_gate_left(struct worker *w) {
 
 static void make_workers(struct runtime *r) {
     unsigned listeners = 0;
-    for (uint32_t i = 0; i < r->snapshot->frontend_count; i++) listeners += r->snapshot->frontends[i].settings->listener_count;
+    for (uint32_t i = 0; i < r->snapshot->frontend_count; i++)
+        listeners += r->snapshot->frontends[i].settings->listener_count;
     r->worker_count = r->snapshot->config->global.workers;
     r->workers = xcalloc(r->worker_count, sizeof(struct worker *));
     for (unsigned i = 0; i < r->worker_count; i++) {
-        struct worker *w = aligned_alloc(LG_CACHE_LINE, (sizeof *w + LG_CACHE_LINE - 1) / LG_CACHE_LINE * LG_CACHE_LINE);
+        struct worker *w =
+            aligned_alloc(LG_CACHE_LINE, (sizeof *w + LG_CACHE_LINE - 1) / LG_CACHE_LINE * LG_CACHE_LINE);
         LG_ASSERT(w != NULL);
         memset(w, 0, sizeof *w);
         w->owner = r;
@@ -168,8 +174,9 @@ static void check_descriptors(struct runtime *r) {
     r->fd_ceiling = limit && limit < INT_MAX ? (int)(limit - limit / 8) : INT_MAX;
     uint64_t wanted = (uint64_t)r->gate.limit * 2 + DESCRIPTORS_ELSEWHERE;
     if (limit && limit < wanted)
-        log_warn("few_descriptors", "max_connections clients and as many server connections would not fit the limit of "
-                                    "open files; accepting will pause before",
+        log_warn("few_descriptors",
+                 "max_connections clients and as many server connections would not fit the limit of "
+                 "open files; accepting will pause before",
                  LOG_INT("limit", limit), LOG_INT("wanted", wanted));
 }
 
@@ -192,7 +199,8 @@ static bool runtime_start(struct runtime *r, const char *pid_path, struct error 
     watch_signals(r);
     for (; r->started < r->worker_count; r->started++)
         if (!worker_start(r->workers[r->started], e)) return false;
-    log_info("ready", "serving", LOG_STR("version", LG_VERSION), LOG_INT("workers", r->worker_count), LOG_INT("pid", getpid()));
+    log_info("ready", "serving", LOG_STR("version", LG_VERSION), LOG_INT("workers", r->worker_count),
+             LOG_INT("pid", getpid()));
     return true;
 }
 

@@ -10,7 +10,8 @@ bool gate_enter(struct gate *g) {
     uint32_t open = atomic_load_explicit(&g->open, memory_order_relaxed);
     do
         if (g->limit && open >= g->limit) return false;
-    while (!atomic_compare_exchange_weak_explicit(&g->open, &open, open + 1, memory_order_relaxed, memory_order_relaxed));
+    while (
+        !atomic_compare_exchange_weak_explicit(&g->open, &open, open + 1, memory_order_relaxed, memory_order_relaxed));
     return true;
 }
 
@@ -25,8 +26,9 @@ static uint64_t override(uint64_t route, uint64_t base) {
 
 /* A route's own limits of time win over its frontend's and its backend's. */
 static void set_timeouts(struct route *r, const struct timeout_settings *front, const struct backend_settings *back) {
-    static const struct timeout_settings nothing = {SETTING_UNSET, SETTING_UNSET, SETTING_UNSET, SETTING_UNSET, SETTING_UNSET,
-                                                    SETTING_UNSET, SETTING_UNSET, SETTING_UNSET, SETTING_UNSET};
+    static const struct timeout_settings nothing = {SETTING_UNSET, SETTING_UNSET, SETTING_UNSET,
+                                                    SETTING_UNSET, SETTING_UNSET, SETTING_UNSET,
+                                                    SETTING_UNSET, SETTING_UNSET, SETTING_UNSET};
     const struct timeout_settings *own = r->settings ? &r->settings->timeouts : &nothing;
     r->request_us = override(own->request_us, front->request_us);
     r->client_timeouts = (struct session_timeouts){
@@ -59,11 +61,13 @@ static void init_routes(struct frontend *f, struct snapshot *s) {
     set_timeouts(&f->fallback, &settings->timeouts, f->fallback.backend->settings);
 }
 
-static bool init_frontend(struct frontend *f, const struct frontend_settings *settings, struct snapshot *s, struct error *e) {
+static bool init_frontend(struct frontend *f, const struct frontend_settings *settings, struct snapshot *s,
+                          struct error *e) {
     const struct timeout_settings *t = &settings->timeouts;
     f->settings = settings;
     f->client_timeouts = (struct session_timeouts){t->keep_alive_us, t->header_us, t->client_us};
-    f->limits = (struct h1_limits){settings->limits.header_size, settings->limits.header_count, settings->limits.uri_size};
+    f->limits =
+        (struct h1_limits){settings->limits.header_size, settings->limits.header_count, settings->limits.uri_size};
     f->gate.limit = settings->max_connections;
     f->id_name = slice_of(settings->request_id.header);
     init_routes(f, s);

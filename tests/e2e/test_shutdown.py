@@ -117,11 +117,11 @@ def test_running_bodies_finish(loomgate, origin):
     assert exits(gate) < TIMEOUT / 2
 
 
-@pytest.mark.parametrize("path", ["/size/4m", "/chunked/4m", "/close/4m"])
+@pytest.mark.parametrize("path", ["/size/8m", "/chunked/8m", "/close/8m"])
 def test_slow_reader_gets_all_of_its_response(loomgate, origin, path):
     """Also what was still in the proxy's own buffer when the server had finished."""
     gate = loomgate(with_grace("60s", origin()))
-    with gate.client(rcvbuf=32768) as client:
+    with gate.client(rcvbuf=400000) as client:
         client.request("GET", path)
         head = client.read_head()
         stop(gate)
@@ -133,7 +133,7 @@ def test_slow_reader_gets_all_of_its_response(loomgate, origin, path):
         client.buffer += bytes(data)
         client.ended = True
         client.read_body(head)
-        assert head.body == pattern(4 << 20)
+        assert head.body == pattern(8 << 20)
     assert exits(gate) < TIMEOUT / 2
 
 

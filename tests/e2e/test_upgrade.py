@@ -1,5 +1,6 @@
 """Upgrade: both connections become a tunnel when the server says 101 to a client that asked, and only then."""
 
+import asyncio
 import base64
 import hashlib
 import threading
@@ -260,7 +261,8 @@ def test_a_bad_101_is_a_502(loomgate, fake_server, answer):
 def test_101_behind_an_interim_answer(loomgate, fake_server):
     def script(conn):
         conn.read_head()
-        conn.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" + SWITCH + conn.read_exactly(2))
+        conn.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" + SWITCH)
+        conn.send(conn.read_exactly(2))
 
     with loomgate(web_config(fake_server(script))).client() as client:
         client.send(ASK + b"hi")
@@ -325,7 +327,25 @@ def test_the_keep_alive_timeout_ends_with_the_upgrade(loomgate, fake_server):
         assert client.send(b"x").read_all() == b"x"
 
 
-def test_python3_websockets(web, loomgate, fake_server):
-    websockets = pytest.importorskip("websockets.sync.client", reason="python3-websockets is not installed")
-    with websockets.connect(f"ws://{web.gate.web}/upgrade") as ws:
-        assert ws.ping().wait(TIMEOUT)
+def test_a_real_client_and_a_real_server(loomgate):
+    """Debian's python3-websockets: handshake, texts, large messages, pings, the closing handshake."""
+    websockets = pytest.importorskip("websockets", reason="python3-websockets is not installed")
+
+    async def echo(ws, *_):
+        async for message in ws:
+            await ws.send(message)
+
+    async def talk():
+        async with websockets.serve(echo, "127.0.0.1", 0, max_size=None) as server:
+            address = "127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+            gate = await asyncio.to_thread(loomgate, web_config(address))
+            for _ in range(2):
+                async with websockets.connect(f"ws://{gate.web}/", max_size=None) as ws:
+                    for message in ["hello", "", "\u00e4" * 1000, bytes(2_000_000)]:
+                        await ws.send(message)
+                        assert await ws.recv() == message
+                    await asyncio.wait_for(await ws.ping(), TIMEOUT)
+                assert ws.close_code == 1000
+            await asyncio.to_thread(gate.records.wait_count, lambda one: one["status"] == 101 and one["cause"] == "ok", 2)
+
+    asyncio.run(asyncio.wait_for(talk(), TIMEOUT))

@@ -57,8 +57,8 @@ void pools_close_idle(struct pools *p);
  * system call), for a request that could not be sent again. */
 struct server_session *pool_take(struct pools *p, struct server *server, bool certain);
 /* A session on a connection that has just been made. */
-struct server_session *pool_adopt(struct pools *p, struct server *server, struct conn *c, const struct pool_settings *settings,
-                                  const struct session_timeouts *timeouts);
+struct server_session *pool_adopt(struct pools *p, struct server *server, struct conn *c,
+                                  const struct pool_settings *settings, const struct session_timeouts *timeouts);
 /* Opens the stream of one exchange, under these limits of time. */
 struct stream *server_session_open(struct server_session *s, const struct session_timeouts *timeouts,
                                    const struct stream_events *events, void *owner);

@@ -21,7 +21,7 @@ struct server {
     /* Written by all workers, so on a line of its own. Relaxed order is enough: each is a fact by itself. */
     struct {
         _Alignas(LG_CACHE_LINE) _Atomic uint32_t active; /* exchanges that use it now */
-        _Atomic uint8_t admin;                            /* enum server_admin; one writer: the control thread */
+        _Atomic uint8_t admin;                           /* enum server_admin; one writer: the control thread */
     } shared;
 };
 

@@ -12,8 +12,8 @@ struct list {
 
 #define LIST_ENTRY(node, type, member) LG_CONTAINER_OF(node, type, member)
 /* The body may remove `node`, not its neighbours. */
-#define LIST_FOR(node, head)                                                                                           \
-    for (struct list *node = (head)->next, *node##_next = node->next; node != (head);                                  \
+#define LIST_FOR(node, head)                                                          \
+    for (struct list *node = (head)->next, *node##_next = node->next; node != (head); \
          node = node##_next, node##_next = node->next)
 
 static inline void list_init(struct list *l) {

@@ -30,10 +30,12 @@ struct session_ops {
     void (*abort)(struct session *s, enum failure f);
 };
 
-/* Microseconds, 0 for never. client's side: keep_alive, header, client; server's side: idle_timeout, response, server. */
+/* Microseconds, 0 for never. client's side: keep_alive, header, client; server's side: idle_timeout, response, server.
+ */
 struct session_timeouts {
-    uint64_t idle_us;  /* nothing is asked of the peer */
-    uint64_t head_us;  /* a whole head must arrive: from its first byte, from the accept, or from the end of the request */
+    uint64_t idle_us; /* nothing is asked of the peer */
+    uint64_t
+        head_us; /* a whole head must arrive: from its first byte, from the accept, or from the end of the request */
     uint64_t stall_us; /* no byte moves while the exchange needs one */
 };
 

@@ -49,9 +49,9 @@ struct stream {
     const struct stream_ops *ops;
     const struct stream_events *events;
     void *owner;
-    bool congested; /* sending more than the peer takes: pause the other side until on_writable */
-    bool untouched; /* with on_close: the peer cannot have seen any byte of ours */
-    bool reused;    /* its connection has served before */
+    bool congested;               /* sending more than the peer takes: pause the other side until on_writable */
+    bool untouched;               /* with on_close: the peer cannot have seen any byte of ours */
+    bool reused;                  /* its connection has served before */
     uint64_t bytes_in, bytes_out; /* on the wire, heads included */
 };
 

@@ -19,8 +19,8 @@
 
 enum conn_state { CONN_CONNECTING, CONN_OPEN, CONN_CLOSING, CONN_CLOSED };
 enum conn_close_how {
-    CONN_CLOSE_NOW,        /* what was not sent is dropped */
-    CONN_CLOSE_RESET,      /* the same with RST: the peer must see that something is missing */
+    CONN_CLOSE_NOW,         /* what was not sent is dropped */
+    CONN_CLOSE_RESET,       /* the same with RST: the peer must see that something is missing */
     CONN_CLOSE_AFTER_WRITE, /* send what is kept, then close; for peers that have nothing more to send */
     CONN_CLOSE_LINGER       /* send what is kept, then FIN, then wait for the peer's FIN, so that no RST destroys what
                              * it has not read yet (RFC 9112 section 9.6) */
@@ -31,12 +31,12 @@ enum { CONN_HIGH_MARK = 16384, CONN_DRAIN_US = 30000000, CONN_LINGER_US = 200000
 
 struct conn;
 struct conn_events {
-    void (*on_open)(struct conn *c);                        /* connected */
-    size_t (*on_read)(struct conn *c, struct slice bytes);  /* returns how many were taken; the rest is kept */
-    void (*on_eof)(struct conn *c);                         /* the peer has ended its side; once */
-    void (*on_drained)(struct conn *c);                     /* no longer congested, all bytes are in the kernel's hands */
-    void (*on_error)(struct conn *c, int error_number);     /* broken: only conn_close is of use now; once */
-    void (*on_timeout)(struct conn *c);                     /* conn_set_timeout has passed */
+    void (*on_open)(struct conn *c);                       /* connected */
+    size_t (*on_read)(struct conn *c, struct slice bytes); /* returns how many were taken; the rest is kept */
+    void (*on_eof)(struct conn *c);                        /* the peer has ended its side; once */
+    void (*on_drained)(struct conn *c);                 /* no longer congested, all bytes are in the kernel's hands */
+    void (*on_error)(struct conn *c, int error_number); /* broken: only conn_close is of use now; once */
+    void (*on_timeout)(struct conn *c);                 /* conn_set_timeout has passed */
 };
 
 struct conn {
@@ -54,16 +54,16 @@ struct conn {
     int16_t write_error; /* nothing more can be sent; what the peer sent before is still read */
     uint8_t state;
     bool renew : 1;
-    bool paused : 1;       /* the owner takes no bytes now */
-    bool reading : 1;      /* EV_READ is registered */
-    bool writing : 1;      /* EV_WRITE is registered */
+    bool paused : 1;  /* the owner takes no bytes now */
+    bool reading : 1; /* EV_READ is registered */
+    bool writing : 1; /* EV_WRITE is registered */
     bool congested : 1;
-    bool eof : 1;          /* the peer has ended its side */
+    bool eof : 1; /* the peer has ended its side */
     bool eof_told : 1;
-    bool shut : 1;         /* FIN is to be sent, or was, after `out` */
+    bool shut : 1; /* FIN is to be sent, or was, after `out` */
     bool shut_done : 1;
     bool error_told : 1;
-    bool in_read : 1;      /* on_read is running: kept bytes are presented again by it, not by a task */
+    bool in_read : 1; /* on_read is running: kept bytes are presented again by it, not by a task */
     bool reset_on_close : 1;
     bool linger : 1;
     uint64_t bytes_in, bytes_out;
@@ -71,7 +71,8 @@ struct conn {
 
 /* Takes over a connected, non-blocking socket. */
 struct conn *conn_adopt(struct loop *loop, int fd, const struct conn_events *events, void *owner);
-/* Begins to connect; on_open or on_error follows. NULL with errno when it failed at once (no descriptors, no route...). */
+/* Begins to connect; on_open or on_error follows. NULL with errno when it failed at once (no descriptors, no route...).
+ */
 struct conn *conn_connect(struct loop *loop, const struct addr *to, const struct conn_events *events, void *owner);
 /* Another owner: bytes that were kept are presented to it at the turn's end; its timeout is its own. */
 void conn_set_owner(struct conn *c, const struct conn_events *events, void *owner);

@@ -2,7 +2,8 @@
  *
  *   start --from the pool--> ready
  *         --> connecting --> ready | failed
- *         --no descriptor--> starved --one is free, or a session idle--> as above          | connect_timeout --> failed */
+ *         --no descriptor--> starved --one is free, or a session idle--> as above          | connect_timeout --> failed
+ */
 #ifndef LOOMGATE_PROXY_ATTEMPT_H
 #define LOOMGATE_PROXY_ATTEMPT_H
 
@@ -19,22 +20,22 @@ struct attempt { /* embedded in an exchange, one at a time */
     const struct attempt_events *events;
     struct env *env;
     struct connect connect;
-    const struct balance_member *member;   /* NULL: none under way */
-    struct server_session *session;        /* ready, for HTTP */
-    struct conn *conn;                     /* ready, for a tunnel */
+    const struct balance_member *member; /* NULL: none under way */
+    struct server_session *session;      /* ready, for HTTP */
+    struct conn *conn;                   /* ready, for a tunnel */
     const struct route *route;
     struct list node;         /* among the worker's starved ones */
     struct deadline patience; /* while starved: the connect timeout */
     bool raw;
-    uint64_t began_us, connect_us;         /* connect_us: how long connecting took, UINT64_MAX: not done */
+    uint64_t began_us, connect_us; /* connect_us: how long connecting took, UINT64_MAX: not done */
 };
 
 struct attempt_request {
     const struct balance_member *member;
     const struct route *route;
-    bool raw;     /* a bare connection is wanted */
-    bool fresh;   /* not from the pool */
-    bool certain; /* of the pool only what is alive for sure */
+    bool raw;                          /* a bare connection is wanted */
+    bool fresh;                        /* not from the pool */
+    bool certain;                      /* of the pool only what is alive for sure */
     const struct addr *client, *local; /* for the PROXY header; valid for the exchange's life */
 };
 

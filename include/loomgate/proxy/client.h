@@ -1,7 +1,8 @@
 /* client.h: a client connection: PROXY header, protocol; starts exchanges or a tunnel.
  *
  *   accepted -> [PROXY header] -> HTTP session: an exchange for each request
- *                              -> TCP mode: one exchange, one tunnel             gone when both conn and exchanges are */
+ *                              -> TCP mode: one exchange, one tunnel             gone when both conn and exchanges are
+ */
 #ifndef LOOMGATE_PROXY_CLIENT_H
 #define LOOMGATE_PROXY_CLIENT_H
 
@@ -18,7 +19,8 @@ struct client {
 };
 
 /* A connection that was accepted; both gates have been entered. `port` is the listener's. */
-void client_start(struct env *env, struct frontend *frontend, int fd, const struct addr *peer, uint16_t port, bool accept_proxy);
+void client_start(struct env *env, struct frontend *frontend, int fd, const struct addr *peer, uint16_t port,
+                  bool accept_proxy);
 /* All clients of the worker: idle ones close, busy ones end with their exchange. */
 void clients_shutdown(struct env *env);
 

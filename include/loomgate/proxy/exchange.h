@@ -7,7 +7,8 @@
  *             |       +--- FAIL <----------+       again on a fresh connection, where that is safe;
  *             +--> ANSWER <-+-> DONE                else an answer of our own, or the response is cut
  *
- * `front` is the client's stream, `back` the server's. The exchange ends when both are closed: then the record is written. */
+ * `front` is the client's stream, `back` the server's. The exchange ends when both are closed: then the record is
+ * written. */
 #ifndef LOOMGATE_PROXY_EXCHANGE_H
 #define LOOMGATE_PROXY_EXCHANGE_H
 
@@ -49,8 +50,8 @@ struct exchange {
     struct stream *front, *back;
     struct conn *tcp_front; /* TCP mode, until the tunnel takes it */
     uint8_t state;
-    uint8_t cause;          /* enum failure */
-    bool has_body;          /* the request has one */
+    uint8_t cause; /* enum failure */
+    bool has_body; /* the request has one */
     bool request_ended, response_started, response_ended;
     bool front_paused, back_paused;
     bool resent, fresh, reused, untouched, rewritten, fd_local;

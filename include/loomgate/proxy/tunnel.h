@@ -14,13 +14,14 @@ struct tunnel_events {
     void (*on_tunnel_end)(struct tunnel *t, enum failure f);
 };
 
-struct tunnel { /* embedded */
+struct tunnel {                /* embedded */
     struct conn *front, *back; /* NULL before and after */
     const struct tunnel_events *events;
     uint64_t bytes_in, bytes_out; /* from and to the client, for its whole connection */
 };
 
 /* Takes both connections over. idle_us: closed when no byte moves for so long; 0: never. */
-void tunnel_start(struct tunnel *t, struct conn *front, struct conn *back, uint64_t idle_us, const struct tunnel_events *events);
+void tunnel_start(struct tunnel *t, struct conn *front, struct conn *back, uint64_t idle_us,
+                  const struct tunnel_events *events);
 
 #endif

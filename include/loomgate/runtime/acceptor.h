@@ -1,6 +1,7 @@
 /* acceptor.h: the live listening socket of one bind point in one worker.
  *
- *   ACCEPTING --a gate is full, or descriptors are lacking--> PAUSED --a connection leaves, or ACCEPT_RETRY_US--> ACCEPTING
+ *   ACCEPTING --a gate is full, or descriptors are lacking--> PAUSED --a connection leaves, or ACCEPT_RETRY_US-->
+ * ACCEPTING
  *
  * acceptor_close empties the queue first. */
 #ifndef LOOMGATE_RUNTIME_ACCEPTOR_H

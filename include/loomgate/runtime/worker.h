@@ -1,6 +1,7 @@
 /* worker.h: one thread with a loop, its acceptors and its part of all connections.
  *
- *   worker_start -> RUNNING --worker_drain--> DRAINING --last client gone: on_drained--> (waits) --worker_stop--> joined */
+ *   worker_start -> RUNNING --worker_drain--> DRAINING --last client gone: on_drained--> (waits) --worker_stop-->
+ * joined */
 #ifndef LOOMGATE_RUNTIME_WORKER_H
 #define LOOMGATE_RUNTIME_WORKER_H
 

@@ -27,7 +27,7 @@ struct gate {
 struct frontend {
     const struct frontend_settings *settings;
     struct router *router;
-    struct route *routes; /* in the order of the file */
+    struct route *routes;  /* in the order of the file */
     struct route fallback; /* the default_backend's */
     bool has_fallback;
     struct session_timeouts client_timeouts;
