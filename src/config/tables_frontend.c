@@ -18,7 +18,7 @@ static const struct setting rows_limits[] = {
      SETTING_AT(struct limit_settings, header_count),
      .fallback = "100",
      .min = 1,
-     .max = 10000,
+     .max = 1024, /* what the HTTP/1 codec has room for; snapshot.c checks that both agree */
      .help = "fields in a request's head; over: 431"},
     {.key = "uri_size",
      .type = SETTING_SIZE,

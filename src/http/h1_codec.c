@@ -212,6 +212,13 @@ static enum h1_event give_head(const struct step *s) {
     return H1_HEAD;
 }
 
+/* A server that speaks something else is told apart by its first bytes, not by waiting for the end of a line. */
+static bool may_be_response(struct slice in) {
+    static const char version[] = "HTTP/1.";
+    size_t n = in.n < sizeof version - 1 ? in.n : sizeof version - 1;
+    return n == 0 || memcmp(in.p, version, n) == 0;
+}
+
 static enum h1_event next_head(const struct step *s) {
     struct h1_codec *c = s->c;
     enum failure failure = FAILURE_NONE;
@@ -219,6 +226,8 @@ static enum h1_event next_head(const struct step *s) {
     if (c->state == STATE_LINE) {
         if (c->role == H1_READS_REQUESTS && c->scanned == 0 && !skip_empty_lines(s))
             return refuse(c, s->out, FAILURE_bad_request_line);
+        if (c->role == H1_READS_RESPONSES && !may_be_response(*s->in))
+            return refuse(c, s->out, FAILURE_bad_response);
         enum h1_scan start = scan_start(s, &failure);
         if (start != H1_SCAN_LINE) return failure ? refuse(c, s->out, failure) : H1_MORE;
         start_is_parsed = true;

@@ -78,8 +78,9 @@ static void it_may_be_used_again(void **state) {
     start(TIMEOUT_US);
     LOOP_UNTIL(&loop, connected == 1);
     conn_close(conn, CONN_CLOSE_NOW);
-    start(TIMEOUT_US);
+    conn = NULL;
     connected = 0;
+    start(TIMEOUT_US);
     LOOP_UNTIL(&loop, connected == 1);
 }
 

@@ -164,8 +164,6 @@ static void test_backends(void **state) {
         {SERVERS("{address: 'a:1', weight: 257}"), "'weight': 257 is too large|allowed: 0 to 256"},
         {SERVERS("{address: 'a:1', wieght: 1}"), "did you mean 'weight'?"},
         {SERVERS("{address: 'a:1', send_proxy: v3}"), "'send_proxy': 'v3' is not known here"},
-        {SERVERS("{address: 'a:1', weight: 0}, {address: 'a:2', maint: true}"),
-         "t:2:25: warning: no server of this backend can be picked"},
         {HEAD "backends: {b: {servers: {a: b}}}\n", "'servers' takes a list, not a map"},
         {HEAD "backends: {b: {servers: ['a:1'], balence: first}}\n",
          "unknown key 'balence' in a backend|did you mean 'balance'?"},
@@ -220,6 +218,8 @@ static void test_warnings(void **state) {
         {ROUTE("{match: {path_prefix: /}, backend: app}, {match: {path: /a}, backend: api}"), "takes every request"},
         {ROUTE("{match: {path: /a, host: [A.b]}, backend: app}, {match: {host: a.b, path: /a}, backend: api}"),
          "this route can never match: the route at line 2 has the same conditions"},
+        {SERVERS("{address: 'a:1', weight: 0}, {address: 'a:2', maint: true}"),
+         "t:2:25: warning: no server of this backend can be picked"},
     };
     (void)state;
     for (size_t i = 0; i < LG_COUNT(rows); i++) must_warn(rows[i].text, rows[i].told);
