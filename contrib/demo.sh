@@ -110,7 +110,11 @@ print_what_to_try
 while true; do
     wait -n -p ended "${!names[@]}"
     status=$?
-    [ "${ended:-$proxy}" != "$proxy" ] || fail "${names[$proxy]} ended unexpectedly (status $status)"
+    if [ "${ended:-$proxy}" = "$proxy" ]; then
+        [ "$status" -eq 0 ] || fail "${names[$proxy]} ended unexpectedly (status $status)"
+        say "demo: ${names[$proxy]} has ended"
+        exit 0
+    fi
     say "demo: ${names[$ended]} has ended; its part of the requests is answered 502 from now on"
     unset "names[$ended]"
 done

@@ -12,6 +12,12 @@
 #include <unistd.h>
 #include <yaml.h>
 
+#ifdef __clang__
+#define COMPILER __VERSION__
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+
 enum { EXIT_USAGE = 2, OPTION_PID = 256, OPTION_PRINT_SETTINGS };
 
 static const char usage[] =
@@ -36,7 +42,7 @@ struct arguments {
 static void print_version(void) {
     int major, minor, patch;
     yaml_get_version(&major, &minor, &patch);
-    printf("loomgate %s (%s build, %s)\n", LG_VERSION, LG_FLAVOUR, __VERSION__);
+    printf("loomgate %s (%s build, " COMPILER ")\n", LG_VERSION, LG_FLAVOUR);
     printf("libev %d.%d, libyaml %d.%d.%d, llhttp %d.%d.%d\n", ev_version_major(), ev_version_minor(), major, minor,
            patch, LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR, LLHTTP_VERSION_PATCH);
 }

@@ -14,8 +14,9 @@ static const struct conn_events conn_events_h1;
 /* --- timeouts
  * ------------------------------------------------------------------------------------------------------------ */
 
-/* Bytes received and not taken yet. */
+/* Bytes received and not taken yet; of what cannot be read as HTTP all is taken, as the failed request's. */
 static size_t left_over(const struct h1_session *s) {
+    if (s->broken) return 0;
     return s->pumping ? s->pending : s->conn->in.bytes;
 }
 

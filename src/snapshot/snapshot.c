@@ -66,6 +66,7 @@ static bool init_frontend(struct frontend *f, const struct frontend_settings *se
     const struct timeout_settings *t = &settings->timeouts;
     f->settings = settings;
     f->client_timeouts = (struct session_timeouts){t->keep_alive_us, t->header_us, t->client_us};
+    _Static_assert(H1_FIELDS_MAX == 1024, "the largest limits.header_count of config/tables_frontend.c");
     f->limits =
         (struct h1_limits){settings->limits.header_size, settings->limits.header_count, settings->limits.uri_size};
     f->gate.limit = settings->max_connections;
