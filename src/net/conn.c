@@ -204,7 +204,10 @@ void conn_flush(struct conn *c) {
 
 /* What waits to be sent is sent at the turn's end at the latest. */
 static void conn_flush_later(struct conn *c) {
-    if (can_send(c)) loop_flush_later(c->loop, &c->task);
+    if (can_send(c))
+        loop_flush_later(c->loop, &c->task);
+    else if (c->out.bytes > CONN_HIGH_MARK)
+        c->congested = true;
 }
 
 char *conn_reserve(struct conn *c, size_t size) {
@@ -238,7 +241,6 @@ void conn_write(struct conn *c, const struct iovec *iov, int count, bool more) {
     for (int i = 0; i < count; i++) total += iov[i].iov_len;
     if (!can_send(c) || (more && c->out.bytes + total <= COALESCE_MAX)) {
         keep(c, iov, count, 0);
-        if (c->out.bytes > CONN_HIGH_MARK && !can_send(c)) c->congested = true;
         conn_flush_later(c);
         return;
     }
