@@ -7,6 +7,9 @@
 /* So much of a request that was answered early is read and thrown away to save the connection. */
 enum { DRAIN_MAX = 256 * 1024 };
 
+/* So many pipelined requests of one client are begun in a turn. */
+enum { TURN_REQUESTS_MAX = 32 };
+
 enum { WAIT_NONE, WAIT_IDLE, WAIT_HEAD, WAIT_STALL };
 
 static const struct conn_events conn_events_h1;
@@ -80,8 +83,11 @@ void h1_fail(struct h1_session *s, enum failure f, enum conn_close_how how) {
 /* Both directions are complete. */
 static void finish_stream(struct h1_session *s) {
     h1_count_bytes(s);
-    bool reusable = s->keep_alive && !s->broken && !s->conn->eof;
-    if (!s->client_side && left_over(s)) reusable = false; /* surplus bytes: nobody asked for them */
+    bool reusable = s->keep_alive && !s->broken;
+    if (s->client_side)
+        reusable &= !s->conn->eof || left_over(s); /* requests before the client's FIN are still answered */
+    else
+        reusable &= !s->conn->eof && !left_over(s); /* surplus bytes: nobody asked for them */
     if (!reusable) {
         bool all_read = s->in_done && !left_over(s) && !s->broken;
         struct conn *c = s->conn;
@@ -268,8 +274,13 @@ static size_t h1_on_read(struct conn *c, struct slice bytes) {
     }
     s->pumping = true;
     s->pending = (uint32_t)in.n;
+    uint64_t served = s->session.served;
     bool more = true;
     while (more && may_read(s)) {
+        if (s->session.served - served >= TURN_REQUESTS_MAX && in.n) {
+            conn_yield(c);
+            break;
+        }
         if (!s->open) {
             if (!in.n) break;
             s->mark_in = c->bytes_in - in.n;

@@ -280,7 +280,7 @@ void conn_shutdown(struct conn *c) {
 /* Presents kept bytes, if the owner takes any now. */
 static void conn_present_kept(struct conn *c) {
     c->in_read = true;
-    while (c->in.bytes && !c->paused && c->events) {
+    while (c->in.bytes && !c->paused && !c->yielded && c->events) {
         size_t n = c->events->on_read(c, buf_linear(&c->in, &c->loop->chunks));
         if (c->state == CONN_CLOSED || c->state == CONN_CLOSING) break;
         buf_consume(&c->in, &c->loop->chunks, n);
@@ -290,7 +290,7 @@ static void conn_present_kept(struct conn *c) {
 }
 
 static void conn_tell_eof(struct conn *c) {
-    if (!c->eof || c->eof_told || c->paused || !c->events || c->error_number) return;
+    if (!c->eof || c->eof_told || c->paused || c->yielded || !c->events || c->error_number) return;
     c->eof_told = true;
     c->events->on_eof(c);
 }
@@ -316,6 +316,7 @@ static void conn_take(struct conn *c, size_t n) {
 }
 
 static void conn_on_readable(struct conn *c) {
+    if (c->yielded) return; /* what is kept comes first */
     if (c->paused) {
         conn_watch(c, false, c->writing); /* only now: many a pause ends before the next byte */
         return;
@@ -339,6 +340,12 @@ static void conn_on_readable(struct conn *c) {
     c->bytes_in += (uint64_t)n;
     if (c->state == CONN_OPEN) conn_moved(c); /* what is only thrown away keeps nothing alive */
     if (c->events) conn_take(c, (size_t)n);
+}
+
+void conn_yield(struct conn *c) {
+    c->yielded = true;
+    task_cancel(&c->task);
+    loop_next_turn(c->loop, &c->task);
 }
 
 bool conn_has_input(const struct conn *c) {
@@ -404,6 +411,7 @@ static void on_io(struct ev_loop *ev, ev_io *w, int events) {
 /* What was put off in this turn: a connect that was done at once, an error to tell, kept bytes to present, output. */
 static void on_task(struct task *task) {
     struct conn *c = LG_CONTAINER_OF(task, struct conn, task);
+    c->yielded = false;
     if (c->state == CONN_CONNECTING && !c->error_number) {
         if (c->writing) conn_on_connected(c);
         return;

@@ -57,6 +57,16 @@ static void on_turn_start(struct ev_loop *ev, ev_check *w, int events) {
     struct loop *loop = w->data;
     loop->turn++;
     loop_update_clock(loop);
+    if (list_is_empty(&loop->next)) return;
+    struct list now; /* tasks may put themselves off again */
+    list_init(&now);
+    list_move_all(&now, &loop->next);
+    ev_idle_stop(loop->ev, &loop->awake);
+    run_tasks(&now);
+}
+
+static void on_idle(struct ev_loop *ev, ev_idle *w, int events) {
+    (void)ev, (void)w, (void)events;
 }
 
 void loop_init(struct loop *loop) {
@@ -66,6 +76,8 @@ void loop_init(struct loop *loop) {
     list_init(&loop->deferred);
     list_init(&loop->flushing);
     list_init(&loop->graveyard);
+    list_init(&loop->next);
+    ev_idle_init(&loop->awake, on_idle);
     chunk_pool_init(&loop->chunks);
     loop->read_buffer = xmalloc(LOOP_READ_SIZE);
     loop->lists = xcalloc(FIRST_LISTS, sizeof(struct deadline_list *));
@@ -89,6 +101,7 @@ void loop_fini(struct loop *loop) {
     }
     free(loop->lists);
     free(loop->read_buffer);
+    ev_idle_stop(loop->ev, &loop->awake);
     ev_prepare_stop(loop->ev, &loop->turn_end);
     ev_check_stop(loop->ev, &loop->turn_start);
     ev_loop_destroy(loop->ev);
@@ -123,6 +136,11 @@ void loop_defer(struct loop *loop, struct task *task) {
 
 void loop_flush_later(struct loop *loop, struct task *task) {
     enqueue(&loop->flushing, task);
+}
+
+void loop_next_turn(struct loop *loop, struct task *task) {
+    enqueue(&loop->next, task);
+    ev_idle_start(loop->ev, &loop->awake);
 }
 
 void loop_bury(struct loop *loop, struct task *task) {

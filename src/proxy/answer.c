@@ -6,7 +6,8 @@
 
 #include <stdio.h>
 
-enum { TEXT_ROOM = 512 };
+/* An id has at most 128 visible characters, of which JSON doubles the quotes and backslashes. */
+enum { ID_ROOM = 2 * 128, TEXT_ROOM = 512 + ID_ROOM };
 
 static void begin(struct answer *a, unsigned status, unsigned fields, struct arena *arena) {
     *a = (struct answer){.head = {.status = (uint16_t)status, .minor = 1, .keep_alive = true}};
@@ -36,15 +37,20 @@ static bool is_refused(struct slice parameters) {
 }
 
 /* Whether JSON is asked for: named, and not refused with q=0. Text is for everybody else, browsers included. */
-static bool wants_json(const struct message *request) {
-    const struct field *accept = fields_find(&request->fields, FIELD_ACCEPT);
-    if (!accept) return false;
-    struct slice rest = accept->value, part;
-    while (slice_split(&rest, ',', &part)) {
+static bool names_json(struct slice accept) {
+    struct slice part;
+    while (slice_split(&accept, ',', &part)) {
         struct slice type;
         slice_split(&part, ';', &type);
-        if (!slice_eq_nocase(slice_trim(type), SLICE("application/json"))) continue;
-        return !is_refused(part);
+        if (slice_eq_nocase(slice_trim(type), SLICE("application/json"))) return !is_refused(part);
+    }
+    return false;
+}
+
+static bool wants_json(const struct message *request) {
+    for (uint32_t i = 0; i < request->fields.count; i++) {
+        const struct field *f = &request->fields.v[i];
+        if (f->id == FIELD_ACCEPT && names_json(f->value)) return true;
     }
     return false;
 }
@@ -54,8 +60,8 @@ void answer_error(struct answer *a, enum failure f, const struct message *reques
     const struct failure_row *row = failure_get(f);
     begin(a, row->status, 3, arena);
     char *text = arena_alloc(arena, TEXT_ROOM);
-    char id_text[160];
-    char *id_end = log_escape_json(id_text, id_text + sizeof id_text - 1, id);
+    char id_text[ID_ROOM];
+    char *id_end = log_escape_json(id_text, id_text + sizeof id_text, id);
     int n;
     bool json = wants_json(request);
     if (json)

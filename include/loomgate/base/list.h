@@ -45,6 +45,16 @@ static inline void list_remove(struct list *node) {
     node->next = node->prev = node;
 }
 
+/* All nodes of `from` to the end of `to`, in order. */
+static inline void list_move_all(struct list *to, struct list *from) {
+    if (from->next == from) return;
+    from->next->prev = to->prev;
+    to->prev->next = from->next;
+    from->prev->next = to;
+    to->prev = from->prev;
+    from->next = from->prev = from;
+}
+
 static inline struct list *list_first(const struct list *l) {
     return list_is_empty(l) ? NULL : l->next;
 }

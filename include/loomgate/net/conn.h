@@ -66,6 +66,7 @@ struct conn {
     bool in_read : 1; /* on_read is running: kept bytes are presented again by it, not by a task */
     bool reset_on_close : 1;
     bool linger : 1;
+    bool yielded : 1;
     uint64_t bytes_in, bytes_out;
 };
 
@@ -93,6 +94,8 @@ void conn_shutdown(struct conn *c);
 /* Stops and restarts on_read. After a resume, kept bytes are presented at the end of the turn. */
 void conn_pause(struct conn *c);
 void conn_resume(struct conn *c);
+/* From inside on_read: what it does not take is presented in the next turn only, so that others have theirs. */
+void conn_yield(struct conn *c);
 /* Whether bytes of the peer's are here, taken from the kernel or not; costs a system call. */
 bool conn_has_input(const struct conn *c);
 /* on_timeout after so long; 0: never. With `renew`, each movement of bytes starts it anew. Replaces the one before. */

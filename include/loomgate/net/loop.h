@@ -1,6 +1,7 @@
 /* loop.h: a thread's event loop: cached clock, deferred calls, graveyard, deadline lists.
  *
- * One turn:  wait for events -> read the clock once -> callbacks -> deferred calls -> flushes -> graveyard -> wait */
+ * One turn:  wait for events -> read the clock once -> what was put off from the turn before -> callbacks
+ *            -> deferred calls -> flushes -> graveyard -> wait */
 #ifndef LOOMGATE_NET_LOOP_H
 #define LOOMGATE_NET_LOOP_H
 
@@ -36,6 +37,8 @@ struct loop {
     struct slab conns; /* of conn.c, which sets it up */
 
     struct list deferred, flushing, graveyard;
+    struct list next; /* for the start of the next turn */
+    ev_idle awake;    /* active while there are such: then the loop does not wait */
     struct deadline_list **lists; /* open addressing by duration */
     unsigned list_count, list_mask;
     ev_prepare turn_end;
@@ -56,6 +59,8 @@ void loop_defer(struct loop *loop, struct task *task);
 void loop_flush_later(struct loop *loop, struct task *task);
 /* The same at the very end: for freeing what callbacks of this turn may still hold. */
 void loop_bury(struct loop *loop, struct task *task);
+/* The same at the start of the next turn, which then does not wait: for work that is cut into portions. */
+void loop_next_turn(struct loop *loop, struct task *task);
 void task_cancel(struct task *task);
 bool task_is_waiting(const struct task *task);
 
