@@ -53,7 +53,7 @@ C_FILES  = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 all: $(BUILD)/loomgate $(TOOLS) ## build the proxy and its tools (what must be installed: make deps)
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 	@echo "  FLAVOUR=release|asan|tsan picks a build; BUILD=DIR another folder; CI=1 makes warnings errors"
 
 deps: ## install what the build and the tests need (Debian packages)

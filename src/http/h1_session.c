@@ -288,6 +288,8 @@ static size_t h1_on_read(struct conn *c, struct slice bytes) {
         }
         more = pump_once(s, &in);
     }
+    /* An end that needs no more bytes is seen also while paused: nothing might come that would call us again. */
+    if (s->conn && s->open && s->paused && !s->in_done && !in.n) pump_once(s, &in);
     if (s->broken) in.n = 0;
     s->pending = (uint32_t)in.n;
     /* What has to wait does so in the kernel rather than here. */

@@ -91,7 +91,7 @@ static bool may_resend(const struct exchange *x) {
     const struct failure_row *row = failure_get(x->cause);
     if (x->cause != FAILURE_closed_idle || x->resent || x->response_started || !x->front) return false;
     bool safe = x->untouched || (row->retry == RETRY_IDEMPOTENT && method_is_idempotent(x->request.method));
-    bool complete = !x->body_in || replay_is_possible(&x->replay);
+    bool complete = !x->replay.lost && (!x->body_in || replay_is_possible(&x->replay));
     return safe && complete;
 }
 

@@ -52,7 +52,7 @@ void exchange_forward(struct exchange *x) {
     if (x->reused) metrics_add(&x->env->metrics, METRIC_server_connections_reused_total, 1);
     x->back->ops->send_head(x->back, &x->request, !x->has_body);
     if (!x->has_body) return;
-    if (x->body_in)
+    if (x->body_in || x->request_ended)
         send_replay(x);
     else if (x->reused && method_is_idempotent(x->request.method))
         replay_start(&x->replay);
@@ -84,7 +84,7 @@ static void front_on_body(struct stream *s, struct slice body, bool more) {
 static void front_on_end(struct stream *s, const struct fields *trailers) {
     struct exchange *x = s->owner;
     x->request_ended = true;
-    if (trailers && trailers->count) replay_stop(&x->replay, &x->env->loop.chunks); /* they are not kept */
+    if (trailers && trailers->count) x->replay.lost = true; /* they are not kept */
     if (x->back && x->has_body) x->back->ops->send_end(x->back, trailers);
 }
 
