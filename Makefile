@@ -112,8 +112,9 @@ format-check: ## fail when a C file is not laid out by clang-format
 layers: ## fail when an include reaches upward or goes in a circle
 	@$(PYTHON) tests/layers.py
 
-doc-check: $(BUILD)/loomgate ## fail when the pages and the settings tables disagree
+doc-check: $(BUILD)/loomgate ## fail when the pages and the tables of the program disagree
 	@$(PYTHON) tests/doc_check.py $(BUILD)/loomgate
+	@$(PYTHON) tests/doc_tables.py
 
 install: all ## to $(DESTDIR)$(PREFIX)
 	install -Dm755 $(BUILD)/loomgate $(DESTDIR)$(PREFIX)/bin/loomgate

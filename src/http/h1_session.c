@@ -96,10 +96,9 @@ static void finish_stream(struct h1_session *s) {
     }
     close_stream(s, FAILURE_NONE);
     if (!s->conn) return;
-    if (!s->client_side)
-        s->session.events->on_idle(&s->session);
-    else if (!conn_is_congested(s->conn))
-        conn_resume(s->conn); /* a pipelined request may wait */
+    s->paused = false; /* the next exchange begins unpaused; a pipelined request may wait already */
+    if (!s->client_side || !conn_is_congested(s->conn)) conn_resume(s->conn);
+    if (!s->client_side) s->session.events->on_idle(&s->session);
     h1_update_wait(s);
 }
 

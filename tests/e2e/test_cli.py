@@ -68,8 +68,9 @@ def test_help(option):
 
 @pytest.mark.parametrize(
     "args, said",
-    [(["-x"], "-x"), (["--frob"], "--frob"), (["-f"], "-f"), (["-D"], "-D"), (["-D", "no-equals-sign"], "no-equals-sign"),
-     (["-D", "=1"], "=1"), (["extra"], "extra"), (["-c", "file.yaml"], "file.yaml"), (["--pid"], "--pid")],
+    [(["-x"], "-x"), (["--frob"], "--frob"), (["-f"], "-f"), (["-D"], "-D"),
+     (["-D", "no-equals-sign"], "no-equals-sign"), (["-D", "=1"], "=1"),
+     (["extra"], "extra"), (["-c", "file.yaml"], "file.yaml"), (["--pid"], "--pid")],
 )
 def test_wrong_usage(args, said):
     status, out, err = run(*args)

@@ -107,7 +107,8 @@ def test_ab(gate, url, keep_alive):
 
 def test_ab_posts(gate, url, tmp_path):
     (tmp_path / "body").write_bytes(pattern(16384))
-    said = tool("ab", "-q", "-k", "-n", 200, "-c", 10, "-p", tmp_path / "body", "-T", "text/plain", f"{url}/sink").decode()
+    posts = ("-p", tmp_path / "body", "-T", "text/plain")
+    said = tool("ab", "-q", "-k", "-n", 200, "-c", 10, *posts, f"{url}/sink").decode()
     assert re.search(r"Complete requests:\s+200\n", said) and re.search(r"Failed requests:\s+0\n", said), said
 
 

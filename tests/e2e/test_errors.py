@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 
 import pytest
 from gates import get, shared
@@ -11,7 +12,7 @@ MAINT = {"name": "m", "address": "127.0.0.1:1", "maint": True}
 
 
 def unused_address():
-    """Nobody listens there: bound, and not listening."""
+    """A bound socket, and its address, where nobody listens."""
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
     return sock, "127.0.0.1:%d" % sock.getsockname()[1]
@@ -19,10 +20,11 @@ def unused_address():
 
 def build(world):
     world.taken, world.refusing = unused_address()
-    routes = [{"name": name, "match": {"host": name}, "backend": name} for name in ("refused", "maint", "zero", "hanging")]
-    return web_config(
+    routes = [{"name": name, "match": {"host": name}, "backend": name} for name in ("refused", "maint", "zero",
+        "hanging")]
+    config = web_config(
         world.record(),
-        frontend={"routes": routes, "default_backend": None, "request_id": {"header": "X-Request-Id", "trust": True}},
+        frontend={"routes": routes, "request_id": {"header": "X-Request-Id", "trust": True}},
         backends={
             "refused": {"servers": [{"name": "r1", "address": world.refusing}]},
             "maint": {"servers": [MAINT]},
@@ -30,18 +32,11 @@ def build(world):
             "hanging": {"servers": [world.origin().address], "timeouts": {"response": "50ms"}},
         },
     )
+    del config["frontends"]["web"]["default_backend"]
+    return config
 
 
-def without_default(build_it):
-    def make(world):
-        config = build_it(world)
-        del config["frontends"]["web"]["default_backend"]
-        return config
-
-    return make
-
-
-web = shared(without_default(build))
+web = shared(build)
 
 # host: (status, cause, blame, server, how many tries)
 FAILURES = {
@@ -125,7 +120,7 @@ def test_retry_after_belongs_to_503(web, host):
     assert (int(told) >= 1) if response.status == 503 else told is None
 
 
-# --- text or JSON ---------------------------------------------------------------------------------------------------------
+# --- text or JSON ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -133,9 +128,11 @@ def test_retry_after_belongs_to_503(web, host):
     [
         (["application/json"], True), (["APPLICATION/JSON"], True), (["text/html, application/json"], True),
         (["text/html;q=0.5,\tapplication/json ; q=0.9"], True), (["application/json;q=0.05"], True),
-        (["application/json;charset=utf-8"], True), (["application/json;q=1"], True), (["application/json;q=0.001"], True),
+        (["application/json;charset=utf-8"], True), (["application/json;q=1"], True),
+         (["application/json;q=0.001"], True),
         (["application/json;q=0"], False), (["application/json;q=0.0"], False), (["application/json;q=0.000"], False),
-        (["application/json ; q=0"], False), (["application/json;charset=utf-8;q=0"], False), (["application/json;Q=0"], False),
+        (["application/json ; q=0"], False), (["application/json;charset=utf-8;q=0"], False),
+         (["application/json;Q=0"], False),
         (["text/plain"], False), (["*/*"], False), (["application/*"], False), ([], False), ([""], False),
         (["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"], False), (["application/jsonx"], False),
         (["xapplication/json"], False), (["application/json+x"], False), (["text/html", "application/json"], True),
@@ -179,7 +176,7 @@ def test_a_malformed_request_is_answered_in_text(web):
         assert web.record_of(client)["id"] in response.text
 
 
-# --- each cause -----------------------------------------------------------------------------------------------------------
+# --- each cause -----------------------------------------------------------------------------------
 
 
 def test_unreachable_in_time(loomgate):
@@ -196,27 +193,23 @@ def test_unreachable_in_time(loomgate):
         assert (record["cause"], record["blame"]) == ("connect_timeout", "server") and record["total_ms"] >= 190
 
 
-def test_the_server_that_is_refused_comes_back(loomgate, fake_server):
+def test_a_server_that_comes_back(loomgate):
     taken, address = unused_address()
+
+    def accept():
+        conn, _ = taken.accept()
+        with conn:
+            conn.recv(65536)
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
     gate = loomgate(web_config(address))
     with taken:
         assert gate.fetch("/").status == 502
         taken.listen(8)
-        conn_holder = []
-
-        def accept():
-            conn, _ = taken.accept()
-            conn_holder.append(conn)
-            conn.recv(65536)
-            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-
-        import threading
-
         thread = threading.Thread(target=accept, daemon=True)
         thread.start()
         assert gate.fetch("/").body == b"ok"
         thread.join()
-        conn_holder[0].close()
 
 
 def test_backup_serves_when_nobody_else_does(loomgate, origin):
@@ -234,7 +227,7 @@ def test_backup_serves_when_nobody_else_does(loomgate, origin):
 def test_a_client_that_stops(loomgate, fake_server, sent, cause, status):
     def script(conn):
         conn.read_head()
-        conn.wait_closed()
+        conn.read_all()
 
     gate = loomgate(web_config(fake_server(script), frontend={"timeouts": {"header": "150ms", "client": "150ms"}}))
     with gate.client() as client:
@@ -280,7 +273,8 @@ def test_a_client_that_asks_nothing_leaves_no_record(web):
 def test_413_by_length_and_by_chunks(loomgate, fake_server):
     gate = loomgate(web_config(fake_server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
                                frontend={"limits": {"body_size": 10}}))
-    for body, chunked, status in [(b"a" * 10, False, 200), (b"a" * 11, False, 413), (b"a" * 10, True, 200), (b"a" * 11, 5, 413)]:
+    for body, chunked, status in [(b"a" * 10, False, 200), (b"a" * 11, False, 413), (b"a" * 10, True, 200),
+        (b"a" * 11, 5, 413)]:
         with gate.client() as client:
             assert client.request("POST", "/", body=body, chunked=chunked).read_response().status == status
             if status == 413:

@@ -48,7 +48,7 @@ def sent(web, *fields, name="web", source=None, host="h", target="/", method="GE
     return seen, response, record
 
 
-# --- hop by hop -----------------------------------------------------------------------------------------------------------
+# --- hop by hop -----------------------------------------------------------------------------------
 
 HOP = ["Connection: keep-alive", "Keep-Alive: timeout=5", "Proxy-Connection: keep-alive", "TE: gzip", "Upgrade: foo",
        "HTTP2-Settings: AA"]
@@ -64,7 +64,8 @@ def test_hop_by_hop_fields_of_requests_are_removed(web):
     "connection, gone",
     [
         (["x-a"], {"x-a"}), (["X-A, x-b"], {"x-a", "x-b"}), (["X-A", "close, X-B"], {"x-a", "x-b"}),
-        ([",, X-A ,,"], {"x-a"}), (["\tX-A\t,\tX-B"], {"x-a", "x-b"}), (["x-c"], set()), (["x"], set()), (['"X-A"'], set()),
+        ([",, X-A ,,"], {"x-a"}), (["\tX-A\t,\tX-B"], {"x-a", "x-b"}), (["x-c"], set()), (["x"], set()),
+         (['"X-A"'], set()),
     ],
 )
 def test_fields_named_by_connection_are_removed_from_requests(web, connection, gone):
@@ -88,7 +89,8 @@ def test_connection_does_not_remove_what_is_protected(web):
 
 
 def answered(loomgate, fake_server, *lines, body=b"ok", **request):
-    answer = "\r\n".join(["HTTP/1.1 200 OK", *lines, f"Content-Length: {len(body)}"]).encode("latin-1") + b"\r\n\r\n" + body
+    answer = "\r\n".join(["HTTP/1.1 200 OK", *lines,
+        f"Content-Length: {len(body)}"]).encode("latin-1") + b"\r\n\r\n" + body
     gate = loomgate(web_config(fake_server(answer)))
     return gate.fetch("/", **request)
 
@@ -113,11 +115,13 @@ def test_fields_of_an_interim_answer(loomgate, fake_server):
 
 
 def test_end_to_end_fields_pass_in_order(web, loomgate, fake_server):
-    lines = ["Server: x/1", "Set-Cookie: a=b", "Set-Cookie: c=d", "WWW-Authenticate: Basic realm=x", "ETag: W/\"1\"", "Vary: *",
-             "Warning: 1", "Via: 1.1 other", "X-Powered-By: y", "Cache-Control: no-store", "X-B\xe4r: z"[:0] or "X-Last: z"]
+    lines = ["Server: x/1", "Set-Cookie: a=b", "Set-Cookie: c=d", "WWW-Authenticate: Basic realm=x", "ETag: W/\"1\"",
+        "Vary: *",
+             "Warning: 1", "Via: 1.1 other", "X-Powered-By: y", "Cache-Control: no-store", "X-Last: z"]
     response = answered(loomgate, fake_server, *lines)
     assert [f"{name}: {value}" for name, value in response.headers if f"{name}: {value}" in lines] == lines
-    fields = ["Authorization: Basic eA==", "Cookie: a=b", "Accept: */*", "Forwarded: for=x", "Via: 1.1 other", "Max-Forwards: 3",
+    fields = ["Authorization: Basic eA==", "Cookie: a=b", "Accept: */*", "Forwarded: for=x", "Via: 1.1 other",
+        "Max-Forwards: 3",
               "Trailer: X-Sum", "Range: bytes=0-"]
     seen, _, _ = sent(web, *fields)
     for one in fields:
@@ -125,7 +129,7 @@ def test_end_to_end_fields_pass_in_order(web, loomgate, fake_server):
         assert seen[name.lower()] == [value]
 
 
-# --- Via, Date, Server, TE ------------------------------------------------------------------------------------------------
+# --- Via, Date, Server, TE ------------------------------------------------------------------------
 
 
 def test_no_via_and_no_server_of_our_own(web):
@@ -154,7 +158,8 @@ def test_date_of_answers_of_our_own(web):
 @pytest.mark.parametrize(
     "fields, te",
     [
-        (["TE: trailers", "Connection: TE"], ["trailers"]), (["TE: gzip;q=0.5, Trailers", "Connection: te"], ["trailers"]),
+        (["TE: trailers", "Connection: TE"], ["trailers"]),
+         (["TE: gzip;q=0.5, Trailers", "Connection: te"], ["trailers"]),
         (["TE: gzip", "Connection: TE"], None), (["TE:", "Connection: TE"], None), ([], None),
     ],
 )
@@ -164,7 +169,7 @@ def test_te(web, fields, te):
     assert [one.lower() for one in seen.get("connection", [])] == (["te"] if te else [])
 
 
-# --- X-Forwarded-* --------------------------------------------------------------------------------------------------------
+# --- X-Forwarded-* --------------------------------------------------------------------------------
 
 FORGED = ["X-Forwarded-For: 1.1.1.1", "X-Forwarded-Proto: https", "X-Forwarded-Host: evil", "X-Forwarded-Port: 443",
           "x-forwarded-for: 2.2.2.2"]
@@ -184,7 +189,8 @@ def test_forwarded_is_set(web, name):
     assert forwarded(sent(web, name=name, host="a.example:81")[0]) == own(web, name, host="a.example:81")
 
 
-@pytest.mark.parametrize("name, source", [("web", None), ("append", STRANGER), ("replace", None), ("replace", STRANGER)])
+@pytest.mark.parametrize("name, source",
+    [("web", None), ("append", STRANGER), ("replace", None), ("replace", STRANGER)])
 def test_forged_ones_are_replaced(web, name, source):
     """Nobody is trusted by default; `replace` trusts nobody."""
     assert forwarded(sent(web, *FORGED, name=name, source=source)[0]) == own(web, name, source or "127.0.0.1")
@@ -204,7 +210,8 @@ def test_off_leaves_them_alone(web):
     assert forwarded(sent(web, *FORGED, name="off")[0]) == [["1.1.1.1", "2.2.2.2"], ["https"], ["evil"], ["443"]]
 
 
-VARIANTS = ["X_Forwarded_For: 6.6.6.6", "x-forwarded_for: 6.6.6.6", "X_FORWARDED-PROTO: https", "X-Forwarded_Host: evil",
+VARIANTS = ["X_Forwarded_For: 6.6.6.6", "x-forwarded_for: 6.6.6.6", "X_FORWARDED-PROTO: https",
+    "X-Forwarded_Host: evil",
             "x_forwarded_port: 1"]
 
 
@@ -230,7 +237,7 @@ def test_no_forwarded_host_without_a_host(web):
     assert "x-forwarded-host" not in seen and seen["x-forwarded-for"] == ["127.0.0.1"]
 
 
-# --- the id ---------------------------------------------------------------------------------------------------------------
+# --- the id ---------------------------------------------------------------------------------------
 
 
 def test_every_exchange_has_an_id(web):
@@ -298,7 +305,7 @@ def test_an_id_cannot_forge_a_record(web):
     assert response.header("X-Request-Id") == own_id and (record["id"], record["status"]) == (own_id, 200)
 
 
-# --- traceparent ----------------------------------------------------------------------------------------------------------
+# --- traceparent ----------------------------------------------------------------------------------
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -7,6 +7,7 @@ import pytest
 from gates import OK, get, shared, unchunked
 from support import Echo, encode_chunked, pattern, web_config
 
+MORE_THAN_KERNELS_KEEP = 64 << 20  # in the buffers of both ends, as they grow by themselves
 LOCAL = {"name": "local", "match": {"path": "/local"}, "respond": {"status": 200, "body": "local\n"}}
 
 
@@ -22,7 +23,7 @@ web = shared(build)
 recorded = shared(build_recorder)
 
 
-# --- connections ----------------------------------------------------------------------------------------------------------
+# --- connections ----------------------------------------------------------------------------------
 
 
 def test_keep_alive_on_both_sides(web):
@@ -92,7 +93,7 @@ def test_servers_keep_alive(loomgate, fake_server, head, is_kept):
         assert server.connections == (1 if is_kept else 3)
 
 
-# --- pipelining -----------------------------------------------------------------------------------------------------------
+# --- pipelining -----------------------------------------------------------------------------------
 
 MIXED = [
     (get("/size/1000"), "GET", pattern(1000)),
@@ -137,6 +138,24 @@ def test_many_pipelined_requests(web, path):
         assert all(client.read_response().status == 200 for _ in range(1000))
 
 
+@pytest.mark.parametrize("data",
+    [get("/moved"), get("/local", method="HEAD"), get("/local"), get("/status/204"), get("/size/3000")],
+                         ids=["redirect", "HEAD", "text", "204", "body"])
+def test_answers_that_nobody_reads_are_not_piled_up(loomgate, origin, data):
+    """A client that only sends requests is not read from when the answers have nowhere to go."""
+    moved = {"match": {"path": "/moved"}, "redirect": {"to": "/" + "x" * 2000}}
+    gate = loomgate(web_config(origin("-n", "a1"), frontend={"routes": [LOCAL, moved]}))
+    with gate.client(rcvbuf=4096) as client:
+        client.sock.settimeout(1)  # held back for so long: it will not go on
+        block, sent = data * 200, 0
+        try:
+            while sent < MORE_THAN_KERNELS_KEEP:
+                sent += client.sock.send(block)
+        except TimeoutError:
+            pass
+        assert sent < MORE_THAN_KERNELS_KEEP
+
+
 def test_a_slow_answer_does_not_let_others_overtake(web):
     with web.client() as client:
         client.send(get("/delay/150/size/1") + get("/local") + get("/size/2"))
@@ -155,7 +174,7 @@ def test_a_half_closed_client_gets_its_answer(web):
         assert response.body == pattern(5) and client.is_closed()
 
 
-# --- bodies ---------------------------------------------------------------------------------------------------------------
+# --- bodies ---------------------------------------------------------------------------------------
 
 SIZES = [0, 1, 4095, 4096, 65536, 300_000]
 
@@ -229,7 +248,8 @@ def test_echo_of_a_large_body_while_it_comes(loomgate, fake_server, chunked):
 
 @pytest.mark.parametrize("step", [None, 1])
 def test_trailers_of_requests(web, step):
-    body = encode_chunked(b"abc", 2, [("X-Sum", "1"), ("X-Other", "a b"), ("Connection", "close"), ("Authorization", "x")])
+    body = encode_chunked(b"abc", 2,
+        [("X-Sum", "1"), ("X-Other", "a b"), ("Connection", "close"), ("Authorization", "x")])
     with web.client() as client:
         client.send_slowly(get("/echo", "Transfer-Encoding: chunked", "Trailer: X-Sum", method="POST", body=body),
                            step=step or len(body) + 1000)
@@ -258,7 +278,7 @@ def test_trailers_of_responses(loomgate, fake_server, slowly):
         assert (response.body, response.framing) == (b"abc", "close")
 
 
-# --- answers without a body -----------------------------------------------------------------------------------------------
+# --- answers without a body -----------------------------------------------------------------------
 
 
 def test_head(web):
@@ -291,7 +311,7 @@ def test_an_answer_with_length_zero(web, status):
         assert client.request("GET", "/size/2").read_response().body == b"01"
 
 
-# --- 1xx and Expect -------------------------------------------------------------------------------------------------------
+# --- 1xx and Expect -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("framing", [["Content-Length: 2"], ["Transfer-Encoding: chunked"]])
@@ -360,7 +380,7 @@ def test_interim_answers_of_all_kinds(loomgate, fake_server, slowly):
             assert told == [(100, "100"), (102, "102"), (103, "103"), (199, "199")] and response.body == b"ok"
 
 
-# --- answers that come before the request has ended -----------------------------------------------------------------------
+# --- answers that come before the request has ended -----------------------------------------------
 
 
 def test_an_early_answer_and_the_rest_of_a_small_body(web):
@@ -387,10 +407,11 @@ def test_an_early_answer_to_a_large_body(web, path):
         assert client.read_response("POST").status in (200, 413)
 
 
-# --- methods and targets --------------------------------------------------------------------------------------------------
+# --- methods and targets --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["PROPFIND", "M-SEARCH", "get", "X", "ABCDEFGHIJABCDEFGHIJABCDEFGHIJAB", "PRI", "SETUP",
+@pytest.mark.parametrize("method",
+    ["PROPFIND", "M-SEARCH", "get", "X", "ABCDEFGHIJABCDEFGHIJABCDEFGHIJAB", "PRI", "SETUP",
                                     "!#$%&'*+-.^_`|~09", "TRACE", "PATCH", "QUERY"])
 def test_methods_pass(recorded, method):
     recorded.recorder.forget()
@@ -404,7 +425,8 @@ def test_methods_pass(recorded, method):
 
 @pytest.mark.parametrize(
     "target",
-    ["/", "//", "///a//b//", "//evil.example/a", "/a/./b/../c", "/%2e%2e/%2F", "/%00%0d%0a", "/a;b=c?d=e&f=%20?/", "/?", "/?a",
+    ["/", "//", "///a//b//", "//evil.example/a", "/a/./b/../c", "/%2e%2e/%2F", "/%00%0d%0a", "/a;b=c?d=e&f=%20?/", "/?",
+     "/?a",
      "/a?b=c?d=e", "/{a}|\"b\"^`<c>\\?[]='", "/~user/!$&'()*+,;=:@", "/%zz%", "/:80", "/http://other/", "/*",
      "/a=b:c@d", "/" + "a" * 8191, "/?" + "b" * 8190],
     ids=lambda target: target[:30],
@@ -459,7 +481,7 @@ def test_connect_is_refused(recorded):
         assert recorded.record_of(client)["cause"] == "method_refused"
 
 
-# --- sizes ----------------------------------------------------------------------------------------------------------------
+# --- sizes ----------------------------------------------------------------------------------------
 
 
 def test_big_heads_pass_both_ways(web):
@@ -481,7 +503,8 @@ def test_many_fields_pass_both_ways(web):
 
 def test_fields_are_passed_as_they_are(recorded):
     recorded.recorder.forget()
-    fields = ["X-ODD_name: a  b", "x-odd_NAME: c", "X-Empty:", "X-Utf8: \xc3\xa4\xff", "!#$%&'*+-.^_`|~09AZaz: t\tt", "X: :a: b:",
+    fields = ["X-ODD_name: a  b", "x-odd_NAME: c", "X-Empty:", "X-Utf8: \xc3\xa4\xff", "!#$%&'*+-.^_`|~09AZaz: t\tt",
+        "X: :a: b:",
               "Cookie: a=b; c=d", "Cookie: e=f", 'Accept: */*;q="x"']
     with recorded.client() as client:
         client.send(get("/", *fields))
@@ -494,7 +517,8 @@ VALID = [
     (get("/valid"), b""),
     (b"\r\n\r\n" + get("/valid", "X-A:", "X-B: \t", "X-C:d"), b""),
     (get("/valid", "Content-Length: 5", method="POST", body=b"hello"), b"hello"),
-    (get("/valid", "Transfer-Encoding: chunked", method="POST", body=b"5;a=\"b\"\r\nhello\r\n0\r\nX: y\r\n\r\n"), b"hello"),
+    (get("/valid", "Transfer-Encoding: chunked", method="POST", body=b"5;a=\"b\"\r\nhello\r\n0\r\nX: y\r\n\r\n"),
+     b"hello"),
     (get("/valid", "Transfer-Encoding: chunked", method="POST", body=b"0\r\n\r\n"), b""),
     (get("/valid", "Connection: keep-alive", version="1.0"), b""),
     (get("http://other/valid", "Cookie: a=b", method="DELETE"), b""),

@@ -205,8 +205,8 @@ def test_several_frontends(loomgate, origin):
 def test_overrides(loomgate, origin):
     server = origin()
     config = binding("192.0.2.1:1", servers=["192.0.2.1:2"])
-    gate = loomgate(config, args=["-D", "frontends.web.bind.0=127.0.0.1:0", "-D", f"backends.app.servers.0={server.address}",
-                                  "-D", "global.workers=2"])
+    overrides = ["frontends.web.bind.0=127.0.0.1:0", f"backends.app.servers.0={server.address}", "global.workers=2"]
+    gate = loomgate(config, args=[word for one in overrides for word in ("-D", one)])
     assert gate.fetch("/").status == 200
     assert gate.logged(event="ready")["workers"] == 2
 

@@ -50,7 +50,8 @@ def build(world):
     routes = HOSTS + PATHS + OTHERS
     return web_config(frontend={"routes": routes, "default_backend": None}, backends={}) | {
         "backends": {},
-        "frontends": {"web": {"bind": ["127.0.0.1:0"], "access_log": {"to": "stdout", "format": "json"}, "routes": routes}},
+        "frontends": {"web": {"bind": ["127.0.0.1:0"], "access_log": {"to": "stdout", "format": "json"},
+        "routes": routes}},
     }
 
 
@@ -62,7 +63,8 @@ def check(web, expected, target="/none", host="none.example.net", fields=(), met
         client.first_record = len(web.gate.records.lines)
         response = client.request(method, target, list(fields), host=host).read_response()
         record = web.record_of(client)
-    assert (response.status, response.text if expected else "404") == (200, expected) if expected else (404, "404"), response
+    assert (response.status, response.text if expected else "404") == (200, expected) if expected else (404,
+        "404"), response
     assert (record["route"], record["cause"]) == ((expected, "ok") if expected else (None, "no_route"))
     assert record["backend"] is None and record["server"] is None
 
@@ -71,10 +73,12 @@ def check(web, expected, target="/none", host="none.example.net", fields=(), met
     "host, expected",
     [
         ("www.example.com", "exact"), ("WWW.Example.COM", "exact"), ("www.example.com:8080", "exact"),
-        ("www.example.com:", "exact"), ("upper.EXAMPLE.com", "upper"), ("a.example.org", "list"), ("b.example.org:1", "list"),
+        ("www.example.com:", "exact"), ("upper.EXAMPLE.com", "upper"), ("a.example.org", "list"),
+         ("b.example.org:1", "list"),
         ("c.example.org", None), ("x.example.com", "wild"), ("x.y.example.com", "wild"), ("X.Example.Com:80", "wild"),
         ("example.com", None), (".example.com", None), ("notexample.com", None), ("www.example.com.evil.net", None),
-        ("x.deep.example.com", "deep"), ("deep.example.com", "wild"), ("127.0.0.1", "address"), ("127.0.0.1:8080", "address"),
+        ("x.deep.example.com", "deep"), ("deep.example.com", "wild"), ("127.0.0.1", "address"),
+         ("127.0.0.1:8080", "address"),
         ("127.0.0.11", None), ("[::1]", "ipv6"), ("[::1]:8080", "ipv6"), ("a" * 300 + ".example.com", "wild"),
         ("a" * 300, None), ("*.example.com", "wild"),
     ],
@@ -91,10 +95,13 @@ def test_the_authority_of_an_absolute_target_decides(web):
 @pytest.mark.parametrize(
     "target, expected",
     [
-        ("/exact", "path"), ("/exact?a=b", "path"), ("/exact/", None), ("/Exact", None), ("/exactly", None), ("/", "root"),
-        ("/?a", "root"), ("//", None), ("/api", "prefix"), ("/api/", "prefix"), ("/api/x", "prefix"), ("/api?x", "prefix"),
+        ("/exact", "path"), ("/exact?a=b", "path"), ("/exact/", None), ("/Exact", None), ("/exactly", None),
+         ("/", "root"),
+        ("/?a", "root"), ("//", None), ("/api", "prefix"), ("/api/", "prefix"), ("/api/x", "prefix"),
+         ("/api?x", "prefix"),
         ("/apix", None), ("/API", None), ("/api/v1", "inner"), ("/api/v1/x/y", "inner"), ("/api/v10", "prefix"),
-        ("/api//v1", "prefix"), ("/dir/", "slash"), ("/dir/x", "slash"), ("/dir", None), ("/x/api", None), ("/%41", "escaped"),
+        ("/api//v1", "prefix"), ("/dir/", "slash"), ("/dir/x", "slash"), ("/dir", None), ("/x/api", None),
+         ("/%41", "escaped"),
         ("/A", None), ("http://none/exact", "path"), ("http://none", "root"),
     ],
 )
@@ -103,7 +110,8 @@ def test_paths(web, target, expected):
 
 
 @pytest.mark.parametrize(
-    "method, expected", [("DELETE", "method"), ("PUT", "methods"), ("PATCH", "methods"), ("GET", None), ("delete", None)]
+    "method, expected",
+    [("DELETE", "method"), ("PUT", "methods"), ("PATCH", "methods"), ("GET", None), ("delete", None)]
 )
 def test_methods(web, method, expected):
     check(web, expected, "/m", method=method)
@@ -112,7 +120,8 @@ def test_methods(web, method, expected):
 @pytest.mark.parametrize(
     "fields, expected",
     [
-        ([("X-Tenant", "blue")], "header"), ([("x-tenant", "blue")], "header"), ([("X-Tenant", "Blue")], "header-there"),
+        ([("X-Tenant", "blue")], "header"), ([("x-tenant", "blue")], "header"),
+         ([("X-Tenant", "Blue")], "header-there"),
         ([("X-Tenant", "")], "header-there"), ([("X-Tenant", "red"), ("X-Tenant", "blue")], "header"), ([], None),
         ([("X-Tenant_", "blue")], None), ([("X-One", "1"), ("X-Two", "2")], "headers"), ([("X-One", "1")], None),
         ([("X_Tenant", "blue")], None),
@@ -126,7 +135,8 @@ def test_headers(web, fields, expected):
     "query, expected",
     [
         ("?a=1", "query"), ("?b=2&a=1", "query"), ("?a=2&a=1", "query"), ("?a=%31", "query"), ("?%61=1", "query"),
-        ("?a=2", "query-there"), ("?a", "query-there"), ("?a=", "query-there"), ("?A=1", None), ("?aa=1", None), ("", None),
+        ("?a=2", "query-there"), ("?a", "query-there"), ("?a=", "query-there"), ("?A=1", None), ("?aa=1", None),
+         ("", None),
         ("?", None), ("?x=1&y=2", "queries"), ("?x=1", None), ("?x=1&y=3", None), ("?a=1=2", "query-there"),
     ],
 )
@@ -138,7 +148,8 @@ def test_queries(web, query, expected):
     "cookies, expected",
     [
         (["user=anna"], "cookie"), (["a=b; user=anna; c=d"], "cookie"), (["a=b", "user=anna"], "cookie"),
-        (["user=bob"], "cookie-there"), (["user="], "cookie-there"), (["User=anna"], None), (["xuser=anna"], None), ([], None),
+        (["user=bob"], "cookie-there"), (["user="], "cookie-there"), (["User=anna"], None), (["xuser=anna"], None),
+         ([], None),
         (["a=user=anna"], None), (["user=bob; user=anna"], "cookie"),
     ],
 )
@@ -146,7 +157,8 @@ def test_cookies(web, cookies, expected):
     check(web, expected, "/c", fields=[("Cookie", one) for one in cookies])
 
 
-@pytest.mark.parametrize("source, expected", [("127.0.0.1", "sources"), ("127.0.0.2", "source"), ("127.0.0.3", "sources")])
+@pytest.mark.parametrize("source, expected",
+    [("127.0.0.1", "sources"), ("127.0.0.2", "source"), ("127.0.0.3", "sources")])
 def test_sources(web, source, expected):
     check(web, expected, "/s", source=source)
 
@@ -190,7 +202,7 @@ def test_unnamed_routes_are_numbered_in_the_record(loomgate):
         assert gate.record(path=f"/{n}")["route"] == f"route-{n}"
 
 
-# --- actions --------------------------------------------------------------------------------------------------------------
+# --- actions --------------------------------------------------------------------------------------
 
 
 def build_actions(world):
@@ -205,7 +217,8 @@ def build_actions(world):
     statuses = [{"match": {"path": f"/s{n}"}, "redirect": {"to": "/x", "status": n}} for n in (301, 302, 303, 307, 308)]
     answers = [
         {"name": "full", "match": {"path": "/full"},
-         "respond": {"status": 203, "body": "{\"a\": \"\u00e4\"}\n", "headers": {"Content-Type": "application/json", "X-A": "b"}}},
+         "respond": {"status": 203, "body": "{\"a\": \"\u00e4\"}\n",
+         "headers": {"Content-Type": "application/json", "X-A": "b"}}},
         {"match": {"path": "/bare"}, "respond": {"status": 204}},
         {"match": {"path": "/gone"}, "respond": {"status": 410}},
         {"match": {"path": "/text"}, "respond": {"body": "hi"}},
@@ -257,8 +270,10 @@ def test_redirect_statuses(actions, status):
 @pytest.mark.parametrize(
     "path, status, body, content_type",
     [
-        ("/full", 203, "{\"a\": \"\u00e4\"}\n".encode(), "application/json"), ("/bare", 204, b"", None), ("/gone", 410, b"", None),
-        ("/text", 200, b"hi", "text/plain; charset=utf-8"), ("/large", 200, b"x" * 200_000, "text/plain; charset=utf-8"),
+        ("/full", 203, "{\"a\": \"\u00e4\"}\n".encode(), "application/json"), ("/bare", 204, b"", None),
+         ("/gone", 410, b"", None),
+        ("/text", 200, b"hi", "text/plain; charset=utf-8"),
+         ("/large", 200, b"x" * 200_000, "text/plain; charset=utf-8"),
         ("/503", 503, b"", None),
     ],
 )
@@ -299,7 +314,7 @@ def test_a_local_answer_does_not_wait_for_the_body(actions):
         assert client.read_response().status == 410
 
 
-# --- timeouts of a route --------------------------------------------------------------------------------------------------
+# --- timeouts of a route --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

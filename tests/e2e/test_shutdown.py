@@ -7,8 +7,8 @@ import threading
 import time
 
 import pytest
-from support import (LOOMGATE_BIN, TIMEOUT, Client, Cut, environment, eventually, fetch, parse_json, pattern, web_config,
-                     write_config)
+from support import (LOOMGATE_BIN, TIMEOUT, Client, Cut, environment, eventually, fetch, parse_json, pattern,
+                     web_config, write_config)
 
 UPGRADE = [("Connection", "Upgrade"), ("Upgrade", "raw")]
 
@@ -134,6 +134,41 @@ def test_slow_reader_gets_all_of_its_response(loomgate, origin, path):
         client.ended = True
         client.read_body(head)
         assert head.body == pattern(8 << 20)
+    assert exits(gate) < TIMEOUT / 2
+
+
+def test_responses_that_nobody_has_read_yet_survive(loomgate, origin):
+    """Answers that are complete for the server, in part still in the proxy's own buffer: grace is for them too."""
+    gate = loomgate(with_grace("60s", origin()))
+
+    def ask(size):
+        return gate.client(rcvbuf=65536).request("GET", f"/size/{size}")
+
+    def fits(size):
+        """It is taken to its end although the client does not read."""
+        client = ask(size)
+        try:
+            gate.records.wait(lambda record: record["path"] == f"/size/{size}", timeout=0.25)
+            return True
+        except AssertionError:
+            return False
+        finally:
+            client.reset()
+
+    low, high = 50_000, 16_000_000
+    while high - low > 10_000:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    sizes = range(max(1, low - 150_000), low + 30_000, 15_000)  # around what the kernel and the proxy hold
+    clients = [ask(size) for size in sizes]
+    for client in clients:
+        assert select.select([client.sock], [], [], TIMEOUT)[0]
+    time.sleep(0.2)
+    stop(gate)
+    for client, size in zip(clients, sizes):
+        response = client.read_response()
+        assert len(response.body) == size
+        client.close()
     assert exits(gate) < TIMEOUT / 2
 
 

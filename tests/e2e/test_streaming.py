@@ -233,6 +233,68 @@ def test_client_is_held_while_the_server_does_not_read(loomgate, fake_server):
         assert client.read_response().text == "done"
 
 
+def held_size(gate):
+    """How large a response may be that is taken to its end though its client does not read: to 10,000 bytes."""
+    low, high = 50_000, 16 * MIB
+    while high - low > 10_000:
+        middle = (low + high) // 2
+        client = gate.client(rcvbuf=65536).request("GET", f"/size/{middle}")
+        try:
+            gate.records.wait(lambda record: record["path"] == f"/size/{middle}", timeout=0.25)  # noqa: B023
+            low = middle
+        except AssertionError:
+            high = middle
+        client.reset()
+    return low
+
+
+def test_response_whose_last_piece_had_to_wait(loomgate, origin):
+    """Its end is seen also when back-pressure began right there; then the connections are used on."""
+    gate = loomgate(web_config(origin()))
+    middle = held_size(gate)
+    sizes = range(middle - 20_000, middle + 300_000, 10_000)
+    clients = [gate.client(rcvbuf=65536).request("GET", f"/size/{size}") for size in sizes]
+    for client in clients:
+        assert select.select([client.sock], [], [], TIMEOUT)[0]
+    time.sleep(0.3)
+    start = time.monotonic()
+    for client, size in zip(clients, sizes):
+        assert len(client.read_response().body) == size
+        assert client.request("GET", "/size/1").read_response().status == 200
+        client.close()
+    assert time.monotonic() - start < TIMEOUT / 2
+
+
+def test_request_whose_last_piece_had_to_wait(loomgate, fake_server):
+    """The same the other way: sizes around what the kernel holds for a server that does not read."""
+    go = threading.Event()
+
+    def script(conn):
+        while head := conn.read_head():
+            go.wait(TIMEOUT)
+            take(conn.sock, int(re.search(rb"(?i)content-length: ([0-9]+)", head)[1]) - len(conn.buffer))
+            conn.buffer = b""
+            conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    gate = loomgate(web_config(fake_server(script)))
+    sizes = range(2_000_000, 5_000_000, 60_000)
+    clients = [gate.client() for _ in sizes]
+    senders = []
+    for client, size in zip(clients, sizes):
+        client.method = "POST"
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+        senders.append(threading.Thread(target=client.send, args=(bytes(size),), daemon=True))
+        senders[-1].start()
+    for sender in senders:
+        sender.join(0.02)  # those that are held go on below
+    go.set()
+    for client, sender in zip(clients, senders):
+        assert client.read_response().status == 200
+        sender.join(TIMEOUT)
+    records = gate.records.wait_count(lambda record: record["cause"] == "ok", len(sizes), timeout=TIMEOUT / 2)
+    assert sum(record["bytes_in"] for record in records) > sum(sizes)
+
+
 def test_stalled_download_does_not_hinder_others(loomgate, origin):
     gate = loomgate(web_config(origin()))
     stalled = [Client(gate.web, rcvbuf=65536).request("GET", "/size/100m") for _ in range(20)]

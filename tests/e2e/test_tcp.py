@@ -138,8 +138,11 @@ def test_fin_waits_for_the_bytes_before_it(loomgate, fake_server):
 
 def test_connect_refused(loomgate, free_port):
     gate = loomgate(tcp_config(free_port))
-    with gate.client() as client:
-        assert client.send(b"anybody?").read_all() == b""
+    with pytest.raises(ConnectionError):  # RST, maybe before connect() has returned
+        with gate.client() as client:
+            assert client.send(b"anybody?").read_all() == b""
+            assert client.was_reset
+            raise ConnectionResetError
     record = gate.record()
     assert (record["cause"], record["blame"], record["status"]) == ("connect_failed", "server", None)
     assert [(t["server"], t["cause"]) for t in record["tries"]] == [(free_port, "connect_failed")]

@@ -346,6 +346,7 @@ def test_a_real_client_and_a_real_server(loomgate):
                         assert await ws.recv() == message
                     await asyncio.wait_for(await ws.ping(), TIMEOUT)
                 assert ws.close_code == 1000
-            await asyncio.to_thread(gate.records.wait_count, lambda one: one["status"] == 101 and one["cause"] == "ok", 2)
+            await asyncio.to_thread(gate.records.wait_count, lambda one: one["status"] == 101 and one["cause"] == "ok",
+                2)
 
     asyncio.run(asyncio.wait_for(talk(), TIMEOUT))

@@ -40,7 +40,7 @@ enum { ACCESS_RECORD_MAX = 8192 };
  * traceparent) are cut so that the record stays whole and valid; a string that was cut ends in U+2026. Where not even
  * the rest fits, nothing is written and `at` comes back.
  *
- * JSON: the fields in the order of doc/control.md; durations in ms with three decimals; null where there is none; `tls`
+ * JSON: the fields in the order of doc/observability.md; durations in ms with three decimals; null where there is none; `tls`
  * and `traceparent` are left out when empty.
  * text: one line, words in this order, never with a space in them, "-" where there is none:
  *   TIME ID CLIENT FRONTEND/ROUTE BACKEND/SERVER "METHOD HOST PATH" STATUS CAUSE BLAME in=BYTES out=BYTES queue=MS

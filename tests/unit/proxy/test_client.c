@@ -1,0 +1,389 @@
+/* test_client.c: a client's connection from its accept to its end: HTTP, PROXY headers, TCP mode, gates, draining. */
+#include "loomgate/proxy/client.h"
+
+#include "../../support/addr_make.h"
+#include "../../support/proxy_bed.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
+
+static struct peer peer;
+static unsigned left_full, gone;
+
+static struct loop *loop(void) {
+    return &pb.env.loop;
+}
+
+static void on_gate_left(struct env *env) {
+    assert_ptr_equal(env, &pb.env);
+    left_full++;
+}
+
+static void on_client_gone(struct env *env) {
+    assert_ptr_equal(env, &pb.env);
+    gone++;
+}
+
+/* "/" is answered by ourselves, "/app" by the server. */
+static int set_up(void **state) {
+    proxy_set_up(state);
+    config_add_route(pb.config, pb.web, "own", "/own")->respond.body = SLICE("mine");
+    left_full = gone = 0;
+    peer = (struct peer){.fd = -1};
+    return 0;
+}
+
+static int tear_down(void **state) {
+    peer_close(&peer);
+    peer_close(&pb.server);
+    LOOP_UNTIL(loop(), pb.env.client_count == 0);
+    loop_settle(loop());
+    assert_int_equal(atomic_load(&pb.gate.open), 0);
+    assert_int_equal(atomic_load(&pb.frontend->gate.open), 0);
+    assert_int_equal(pb.env.clients.in_use, 0);
+    assert_true(list_is_empty(&pb.env.live_clients));
+    struct metrics *shard = &pb.env.metrics;
+    assert_int_equal(metrics_sum(&shard, 1, METRIC_connections_active), 0);
+    assert_int_equal(metrics_sum(&shard, 1, METRIC_exchanges_active), 0);
+    return proxy_tear_down(state);
+}
+
+static void build(void) {
+    proxy_build();
+    pb.env.on_gate_left = on_gate_left;
+    pb.env.on_client_gone = on_client_gone;
+}
+
+static void start(int fd, bool accept_proxy) {
+    const struct addr from = addr_make_ip("192.0.2.7", 5123);
+    assert_true(gate_enter(&pb.gate));
+    assert_true(gate_enter(&pb.frontend->gate));
+    client_start(&pb.env, pb.frontend, fd, &from, 8080, accept_proxy);
+}
+
+static void begin(bool accept_proxy) {
+    build();
+    start(peer_open(&peer), accept_proxy);
+}
+
+static void say(const char *text) {
+    peer_say(&peer, text);
+}
+
+static void accept_server(void) {
+    peer_close(&pb.server);
+    listener_accept(pb.listener, loop(), &pb.server);
+}
+
+/* --- HTTP --------------------------------------------------------------------------------------------------------- */
+
+static void requests_of_a_connection(void **state) {
+    (void)state;
+    begin(false);
+    struct metrics *shard = &pb.env.metrics;
+    assert_int_equal(metrics_sum(&shard, 1, METRIC_connections_active), 1);
+    for (unsigned i = 0; i < 3; i++) {
+        say(GET("/own"));
+        peer_expect_part(&peer, loop(), "\r\n\r\nmine");
+    }
+    assert_int_equal(pb.env.client_count, 1);
+    assert_int_equal(pb.env.exchange_count, 0);
+    assert_int_equal(metrics_sum(&shard, 1, METRIC_exchanges_total), 3);
+    peer_shut(&peer);
+    LOOP_UNTIL(loop(), gone == 1);
+    peer_expect_eof(&peer, loop());
+    assert_int_equal(metrics_sum(&shard, 1, METRIC_connections_total), 1);
+}
+
+static void pipelined_requests_of_both_kinds(void **state) {
+    (void)state;
+    begin(false);
+    say(GET("/own") GET("/app") GET("/own"));
+    accept_server();
+    peer_expect_part(&pb.server, loop(), "GET /app HTTP/1.1\r\n");
+    peer_expect_part(&peer, loop(), "mine");
+    peer_expect_nothing(&peer, loop());
+    peer_say(&pb.server, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nyours");
+    peer_expect_part(&peer, loop(), "mine");
+}
+
+static void a_client_that_goes_while_the_server_works(void **state) {
+    (void)state;
+    build();
+    start(peer_open_tcp(&peer), false);
+    say(GET("/app"));
+    accept_server();
+    peer_expect_part(&pb.server, loop(), "GET /app");
+    peer_reset(&peer);
+    LOOP_UNTIL(loop(), gone == 1);
+    LOOP_UNTIL(loop(), (peer_read(&pb.server), pb.server.eof || pb.server.error));
+    assert_int_equal(pb.env.exchange_count, 0);
+}
+
+static void a_response_is_cut_with_its_client(void **state) {
+    (void)state;
+    begin(false);
+    say(GET("/app"));
+    accept_server();
+    peer_expect_part(&pb.server, loop(), "GET /app");
+    peer_say(&pb.server, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+    peer_expect_part(&peer, loop(), "half");
+    peer_shut(&pb.server);
+    peer_expect_eof(&peer, loop());
+    LOOP_UNTIL(loop(), gone == 1);
+}
+
+static void a_websocket(void **state) {
+    (void)state;
+    begin(false);
+    say("GET /app HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly");
+    accept_server();
+    peer_expect_part(&pb.server, loop(), "Upgrade: websocket\r\n");
+    peer_say(&pb.server, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello");
+    peer_expect_part(&peer, loop(), "\r\n\r\nhello");
+    peer_expect(&pb.server, loop(), "early");
+    assert_int_equal(pb.env.client_count, 1); /* it lives in its tunnel */
+    peer_shut(&peer);
+    peer_expect_eof(&pb.server, loop());
+    assert_int_equal(gone, 0);
+    peer_shut(&pb.server);
+    LOOP_UNTIL(loop(), gone == 1);
+}
+
+/* --- PROXY -------------------------------------------------------------------------------------------------------- */
+
+static const struct exchange_client *first_client(void) {
+    struct list *node = list_first(&pb.env.live_clients);
+    assert_non_null(node);
+    return &LIST_ENTRY(node, struct client, node)->base;
+}
+
+static void a_proxy_header_tells_who_it_is(void **state) {
+    (void)state;
+    begin(true);
+    say("PROXY TCP4 198.51.100.9 198.51.100.1 999 443\r\n" GET("/app"));
+    accept_server();
+    peer_expect_part(&pb.server, loop(), "X-Forwarded-For: 198.51.100.9\r\n");
+    const struct addr from = addr_make_ip("198.51.100.9", 999), to = addr_make_ip("198.51.100.1", 443);
+    assert_true(addr_eq(&first_client()->addr, &from));
+    assert_true(addr_eq(first_client()->local, &to));
+    assert_int_equal(first_client()->port, 443);
+}
+
+static void a_proxy_header_in_pieces(void **state) {
+    (void)state;
+    begin(true);
+    for (const char *at = "PROXY TCP4 198.51.100.9 198.51.100.1 999 443\r\n" GET("/own"); *at; at++) {
+        peer_say_slice(&peer, slice_from(at, 1));
+        loop_turns(loop(), 2);
+    }
+    peer_expect_part(&peer, loop(), "mine");
+    const struct addr from = addr_make_ip("198.51.100.9", 999);
+    assert_true(addr_eq(&first_client()->addr, &from));
+}
+
+static void a_proxy_header_that_says_nothing(void **state) {
+    (void)state;
+    begin(true);
+    say("PROXY UNKNOWN\r\n" GET("/own"));
+    peer_expect_part(&peer, loop(), "mine");
+    const struct addr from = addr_make_ip("192.0.2.7", 5123);
+    assert_true(addr_eq(&first_client()->addr, &from));
+    assert_null(first_client()->local);
+    assert_int_equal(first_client()->port, 8080);
+}
+
+static void without_a_proxy_header_nothing_is_served(void **state) {
+    (void)state;
+    begin(true);
+    say(GET("/own"));
+    LOOP_UNTIL(loop(), gone == 1);
+    LOOP_UNTIL(loop(), (peer_read(&peer), peer.eof || peer.error));
+    assert_int_equal(peer.total, 0);
+    struct metrics *shard = &pb.env.metrics;
+    assert_int_equal(metrics_sum(&shard, 1, METRIC_client_failures_total), 1);
+}
+
+static void a_client_that_goes_before_its_proxy_header(void **state) {
+    (void)state;
+    begin(true);
+    say("PROXY TC");
+    peer_shut(&peer);
+    LOOP_UNTIL(loop(), gone == 1);
+}
+
+static void a_client_that_never_sends_its_proxy_header(void **state) {
+    (void)state;
+    pb.web->timeouts.header_us = 10000;
+    begin(true);
+    LOOP_UNTIL(loop(), gone == 1);
+    peer_expect_eof(&peer, loop());
+}
+
+/* --- TCP mode ----------------------------------------------------------------------------------------------------- */
+
+static void tcp_mode(void **state) {
+    (void)state;
+    pb.web->mode = MODE_TCP;
+    begin(false);
+    say("ping");
+    accept_server();
+    peer_expect(&pb.server, loop(), "ping");
+    peer_say(&pb.server, "pong");
+    peer_expect(&peer, loop(), "pong");
+    assert_int_equal(pb.env.client_count, 1);
+    peer_shut(&peer);
+    peer_shut(&pb.server);
+    LOOP_UNTIL(loop(), gone == 1);
+}
+
+/* What follows the header in the same read belongs to the server. */
+static void tcp_mode_behind_a_proxy_header(void **state) {
+    (void)state;
+    pb.web->mode = MODE_TCP;
+    begin(true);
+    say("PROXY TCP4 198.51.100.9 198.51.100.1 999 443\r\nping");
+    accept_server();
+    peer_expect(&pb.server, loop(), "ping");
+    peer_shut(&peer);
+    peer_expect_eof(&pb.server, loop());
+    peer_shut(&pb.server);
+    LOOP_UNTIL(loop(), gone == 1);
+}
+
+static void tcp_mode_without_a_server(void **state) {
+    (void)state;
+    pb.web->mode = MODE_TCP;
+    pb.s1->maint = true;
+    build();
+    start(peer_open_tcp(&peer), false); /* it may be gone when this returns */
+    LOOP_UNTIL(loop(), gone == 1);
+    LOOP_UNTIL(loop(), (peer_read(&peer), peer.eof || peer.error));
+}
+
+static void tcp_mode_without_a_server_behind_a_proxy_header(void **state) {
+    (void)state;
+    pb.web->mode = MODE_TCP;
+    pb.s1->maint = true;
+    begin(true);
+    say("PROXY TCP4 198.51.100.9 198.51.100.1 999 443\r\nping");
+    LOOP_UNTIL(loop(), gone == 1);
+}
+
+/* --- gates and the end -------------------------------------------------------------------------------------------- */
+
+static void whoever_leaves_a_full_gate_says_so(void **state) {
+    (void)state;
+    pb.web->max_connections = 2;
+    begin(false);
+    struct peer second;
+    start(peer_open(&second), false);
+    assert_false(gate_enter(&pb.frontend->gate));
+    peer_close(&second);
+    LOOP_UNTIL(loop(), gone == 1);
+    assert_int_equal(left_full, 1);
+    peer_shut(&peer);
+    LOOP_UNTIL(loop(), gone == 2);
+    assert_int_equal(left_full, 1);
+}
+
+static void a_shutdown_closes_idle_clients(void **state) {
+    (void)state;
+    begin(false);
+    say(GET("/own"));
+    peer_expect_part(&peer, loop(), "mine");
+    pb.env.draining = true;
+    clients_shutdown(&pb.env);
+    assert_int_equal(gone, 1);
+    peer_expect_eof(&peer, loop());
+}
+
+static void a_shutdown_lets_a_running_exchange_end(void **state) {
+    (void)state;
+    begin(false);
+    say(GET("/app"));
+    accept_server();
+    peer_expect_part(&pb.server, loop(), "GET /app");
+    pb.env.draining = true;
+    clients_shutdown(&pb.env);
+    loop_settle(loop());
+    assert_int_equal(gone, 0);
+    peer_say(&pb.server, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nyours");
+    peer_expect_part(&peer, loop(), "Connection: close\r\n\r\nyours");
+    LOOP_UNTIL(loop(), gone == 1);
+    peer_expect_eof(&peer, loop());
+}
+
+/* A request that is in the kernel already is answered too. */
+static void a_shutdown_sees_what_was_sent(void **state) {
+    (void)state;
+    begin(false);
+    say(GET("/own"));
+    pb.env.draining = true;
+    clients_shutdown(&pb.env);
+    peer_expect_part(&peer, loop(), "Connection: close\r\n\r\nmine");
+    LOOP_UNTIL(loop(), gone == 1);
+    peer_expect_eof(&peer, loop());
+}
+
+static void a_shutdown_sees_what_was_sent_behind_a_proxy_header(void **state) {
+    (void)state;
+    begin(true);
+    say("PROXY UNKNOWN\r\n" GET("/own"));
+    pb.env.draining = true;
+    clients_shutdown(&pb.env);
+    peer_expect_part(&peer, loop(), "Connection: close\r\n\r\nmine");
+    LOOP_UNTIL(loop(), gone == 1);
+}
+
+static void a_shutdown_closes_who_has_not_said_who_it_is(void **state) {
+    (void)state;
+    begin(true);
+    pb.env.draining = true;
+    clients_shutdown(&pb.env);
+    assert_int_equal(gone, 1);
+}
+
+static void a_shutdown_of_many(void **state) {
+    (void)state;
+    enum { COUNT = 50 };
+    static struct peer many[COUNT];
+    build();
+    for (unsigned i = 0; i < COUNT; i++) start(peer_open(&many[i]), false);
+    loop_settle(loop());
+    clients_shutdown(&pb.env);
+    assert_int_equal(gone, COUNT);
+    for (unsigned i = 0; i < COUNT; i++) peer_close(&many[i]);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(requests_of_a_connection),
+        TEST(pipelined_requests_of_both_kinds),
+        TEST(a_client_that_goes_while_the_server_works),
+        TEST(a_response_is_cut_with_its_client),
+        TEST(a_websocket),
+        TEST(a_proxy_header_tells_who_it_is),
+        TEST(a_proxy_header_in_pieces),
+        TEST(a_proxy_header_that_says_nothing),
+        TEST(without_a_proxy_header_nothing_is_served),
+        TEST(a_client_that_goes_before_its_proxy_header),
+        TEST(a_client_that_never_sends_its_proxy_header),
+        TEST(tcp_mode),
+        TEST(tcp_mode_behind_a_proxy_header),
+        TEST(tcp_mode_without_a_server),
+        TEST(tcp_mode_without_a_server_behind_a_proxy_header),
+        TEST(whoever_leaves_a_full_gate_says_so),
+        TEST(a_shutdown_closes_idle_clients),
+        TEST(a_shutdown_lets_a_running_exchange_end),
+        TEST(a_shutdown_sees_what_was_sent),
+        TEST(a_shutdown_sees_what_was_sent_behind_a_proxy_header),
+        TEST(a_shutdown_closes_who_has_not_said_who_it_is),
+        TEST(a_shutdown_of_many),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
