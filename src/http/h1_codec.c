@@ -226,8 +226,7 @@ static enum h1_event next_head(const struct step *s) {
     if (c->state == STATE_LINE) {
         if (c->role == H1_READS_REQUESTS && c->scanned == 0 && !skip_empty_lines(s))
             return refuse(c, s->out, FAILURE_bad_request_line);
-        if (c->role == H1_READS_RESPONSES && !may_be_response(*s->in))
-            return refuse(c, s->out, FAILURE_bad_response);
+        if (c->role == H1_READS_RESPONSES && !may_be_response(*s->in)) return refuse(c, s->out, FAILURE_bad_response);
         enum h1_scan start = scan_start(s, &failure);
         if (start != H1_SCAN_LINE) return failure ? refuse(c, s->out, failure) : H1_MORE;
         start_is_parsed = true;

@@ -79,6 +79,7 @@ void conn_set_owner(struct conn *c, const struct conn_events *events, void *owne
 
 static void conn_bury(struct conn *c) {
     if (c->state == CONN_CLOSED) return;
+    bool was_closing = c->state == CONN_CLOSING;
     c->state = CONN_CLOSED;
     c->events = NULL;
     conn_watch(c, false, false);
@@ -88,6 +89,7 @@ static void conn_bury(struct conn *c) {
     close(c->io.fd);
     c->task.run = on_grave;
     loop_bury(c->loop, &c->task);
+    if (was_closing && --c->loop->closing == 0 && c->loop->on_all_closed) c->loop->on_all_closed(c->loop);
 }
 
 static void on_grave(struct task *task) {
@@ -120,6 +122,7 @@ void conn_close(struct conn *c, enum conn_close_how how) {
         return;
     }
     c->state = CONN_CLOSING;
+    c->loop->closing++;
     c->paused = false;
     buf_clear(&c->in, &c->loop->chunks);
     conn_set_timeout(c, CONN_DRAIN_US, true);

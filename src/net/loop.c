@@ -92,7 +92,18 @@ void loop_init(struct loop *loop) {
     loop_update_clock(loop);
 }
 
+static void expire_all(struct deadline_list *l) {
+    struct list *first;
+    while ((first = list_first(&l->waiting))) {
+        list_remove(first);
+        struct deadline *d = LIST_ENTRY(first, struct deadline, node);
+        d->on_expire(d);
+    }
+}
+
 void loop_fini(struct loop *loop) {
+    for (unsigned i = 0; i <= loop->list_mask; i++)
+        if (loop->lists[i]) expire_all(loop->lists[i]);
     on_turn_end(loop->ev, &loop->turn_end, 0);
     for (unsigned i = 0; i <= loop->list_mask; i++) {
         if (!loop->lists[i]) continue;

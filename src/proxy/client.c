@@ -160,6 +160,17 @@ void clients_shutdown(struct env *env) {
         struct client *c = LIST_ENTRY(node, struct client, node);
         if (c->base.session)
             c->base.session->ops->shutdown(c->base.session);
+        else if (c->conn && !conn_has_input(c->conn))
+            client_refuse(c);
+    }
+}
+
+void clients_abort(struct env *env) {
+    LIST_FOR (node, &env->live_exchanges) exchange_kill(LIST_ENTRY(node, struct exchange, node), FAILURE_shutting_down);
+    LIST_FOR (node, &env->live_clients) {
+        struct client *c = LIST_ENTRY(node, struct client, node);
+        if (c->base.session)
+            c->base.session->ops->abort(c->base.session, FAILURE_shutting_down);
         else if (c->conn)
             client_refuse(c);
     }

@@ -9,6 +9,7 @@ void env_init(struct env *env, struct gate *gate) {
     loop_init(&env->loop);
     pools_init(&env->pools, &env->loop, &env->scratch);
     list_init(&env->live_clients);
+    list_init(&env->live_exchanges);
     list_init(&env->starved);
     list_init(&env->feed.node);
     env->fd_ceiling = INT_MAX;

@@ -95,6 +95,18 @@ static bool may_resend(const struct exchange *x) {
     return safe && complete;
 }
 
+static void drop_front(struct exchange *x) {
+    if (x->front) {
+        struct stream *front = x->front;
+        front->ops->reset(front);
+        exchange_front_gone(x);
+    }
+    if (x->tcp_front) {
+        conn_close(x->tcp_front, CONN_CLOSE_RESET);
+        x->tcp_front = NULL;
+    }
+}
+
 static bool step_fail(struct exchange *x) {
     if (may_resend(x)) {
         x->resent = x->fresh = true;
@@ -107,15 +119,7 @@ static bool step_fail(struct exchange *x) {
         exchange_set_state(x, EXCHANGE_ANSWER);
         return true;
     }
-    if (x->front) {
-        struct stream *front = x->front;
-        front->ops->reset(front);
-        exchange_front_gone(x);
-    }
-    if (x->tcp_front) {
-        conn_close(x->tcp_front, CONN_CLOSE_RESET);
-        x->tcp_front = NULL;
-    }
+    drop_front(x);
     exchange_check_done(x);
     return false;
 }
@@ -181,6 +185,20 @@ void exchange_fail(struct exchange *x, enum failure f) {
     exchange_run(x);
 }
 
+void exchange_kill(struct exchange *x, enum failure f) {
+    if (x->state == EXCHANGE_DONE) return;
+    x->cause = (uint8_t)f;
+    if (x->state == EXCHANGE_TUNNEL) {
+        tunnel_abort(&x->tunnel);
+        x->bytes_in += x->tunnel.bytes_in;
+        x->bytes_out += x->tunnel.bytes_out;
+    }
+    if (x->back) x->back->ops->reset(x->back);
+    x->back = NULL;
+    drop_front(x);
+    exchange_check_done(x);
+}
+
 static void on_deadline(struct deadline *d) {
     exchange_fail(LG_CONTAINER_OF(d, struct exchange, deadline), FAILURE_request_timeout);
 }
@@ -206,6 +224,7 @@ void exchange_check_done(struct exchange *x) {
     deadline_cancel(&x->deadline);
     exchange_record(x);
     x->env->exchange_count--;
+    list_remove(&x->node);
     metrics_sub(&x->env->metrics, METRIC_exchanges_active, 1);
     struct exchange_client *client = x->client;
     if (client->session) client->session->ops->set_timeouts(client->session, &client->frontend->client_timeouts);
@@ -252,6 +271,7 @@ static struct exchange *exchange_new(struct exchange_client *client) {
     deadline_init(&x->deadline, on_deadline);
     task_init(&x->grave, on_grave);
     env->exchange_count++;
+    list_push_back(&env->live_exchanges, &x->node);
     metrics_add(&env->metrics, METRIC_exchanges_active, 1);
     return x;
 }

@@ -53,6 +53,10 @@ static void on_timeout(struct conn *c) {
 static const struct conn_events tunnel_conn_events = {
     .on_read = on_read, .on_eof = on_eof, .on_drained = on_drained, .on_error = on_error, .on_timeout = on_timeout};
 
+void tunnel_abort(struct tunnel *t) {
+    if (t->front) close_both(t, CONN_CLOSE_RESET);
+}
+
 void tunnel_start(struct tunnel *t, struct conn *front, struct conn *back, uint64_t idle_us,
                   const struct tunnel_events *events) {
     *t = (struct tunnel){.front = front, .back = back, .events = events};

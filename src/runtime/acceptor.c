@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-enum { BURST_MAX = 64 };
+enum { BURST_MAX = 64, FULL_QUIET_US = 60000000 };
 
 enum accept_result { ACCEPT_ONE, ACCEPT_NONE, ACCEPT_PAUSE };
 
@@ -56,12 +56,23 @@ static enum accept_result accept_failed(struct acceptor *a, int error_number) {
     }
 }
 
+/* Told once until it has been quiet for a while, or a service at its limit would fill its log. */
+static enum accept_result gate_is_full(struct acceptor *a, const char *scope, const struct gate *gate) {
+    uint64_t now_us = a->env->loop.now_us;
+    if (now_us - a->full_us > FULL_QUIET_US)
+        log_warn("max_connections_reached", "clients wait until others have left",
+                 LOG_STR("frontend", a->frontend->settings->name), LOG_STR("limit_of", scope),
+                 LOG_INT("limit", gate->limit));
+    a->full_us = now_us;
+    return ACCEPT_PAUSE;
+}
+
 static enum accept_result accept_one(struct acceptor *a) {
     struct addr peer;
-    if (!gate_enter(a->env->gate)) return ACCEPT_PAUSE;
+    if (!gate_enter(a->env->gate)) return gate_is_full(a, "global", a->env->gate);
     if (!gate_enter(&a->frontend->gate)) {
         gate_leave(a->env->gate);
-        return ACCEPT_PAUSE;
+        return gate_is_full(a, a->frontend->settings->name, &a->frontend->gate);
     }
     int fd = socket_accept(a->io.fd, &peer);
     if (fd < 0) {
@@ -102,7 +113,8 @@ void acceptor_init(struct acceptor *a, struct env *env, struct frontend *fronten
                            .port = port,
                            .backlog = settings->backlog,
                            .accept_proxy = settings->accept_proxy,
-                           .burst = 1};
+                           .burst = 1,
+                           .full_us = env->loop.now_us - FULL_QUIET_US - 1};
     deadline_init(&a->retry, on_retry);
     ev_io_init(&a->io, on_acceptable, fd, EV_READ);
     a->io.data = a;
@@ -122,6 +134,7 @@ void acceptor_close(struct acceptor *a) {
     while (queued-- && accept_one(a) == ACCEPT_ONE) continue;
     ev_io_stop(a->env->loop.ev, &a->io);
     deadline_cancel(&a->retry);
+    a->paused = false;
     close(a->io.fd);
     a->io.fd = -1;
 }

@@ -45,7 +45,7 @@ static void tell_listening(const struct frontend *f, const struct addr *a, unsig
 
 static bool listen_on(struct runtime *r, struct frontend *f, const struct listener_settings *l, struct error *e) {
     struct addr a, bound;
-    if (!addr_resolve(&a, &l->address, e)) return false;
+    if (!addr_resolve(&a, &l->address, e)) return error_set(e, "frontend '%s': %s", f->settings->name, e->text);
     int *fds = xcalloc(r->worker_count, sizeof *fds);
     bool ok = socket_listen(&a, l->address.kind == ADDRESS_ANY, l->backlog, r->worker_count, fds, e);
     if (ok) {
@@ -59,7 +59,7 @@ static bool listen_on(struct runtime *r, struct frontend *f, const struct listen
         tell_listening(f, addr_is_unix(&a) ? &a : &bound, r->worker_count);
     }
     free(fds);
-    return ok;
+    return ok || error_set(e, "frontend '%s': %s", f->settings->name, e->text);
 }
 
 static bool listen_on_all(struct runtime *r, struct error *e) {
@@ -204,13 +204,15 @@ static bool runtime_start(struct runtime *r, const char *pid_path, struct error 
     return true;
 }
 
-static void runtime_stop(struct runtime *r, bool clean) {
-    for (unsigned i = 0; i < r->started; i++) worker_stop(r->workers[i], clean);
+static void runtime_stop(struct runtime *r) {
+    for (unsigned i = 0; i < r->started; i++) worker_stop(r->workers[i]);
+    for (unsigned i = 0; i < r->worker_count; i++) {
+        worker_fini(r->workers[i]);
+        free(r->workers[i]);
+    }
+    free(r->workers);
     for (size_t i = 0; i < LG_COUNT(r->signals); i++) ev_signal_stop(r->loop.ev, &r->signals[i]);
     remove_socket_files(r);
-    if (!clean) return; /* connections still point into all of this; the process is about to end */
-    for (unsigned i = 0; i < r->worker_count; i++) free(r->workers[i]);
-    free(r->workers);
     snapshot_unref(r->snapshot, &r->registry);
     registry_fini(&r->registry);
     deadline_cancel(&r->grace);
@@ -218,11 +220,8 @@ static void runtime_stop(struct runtime *r, bool clean) {
     loop_fini(&r->loop);
 }
 
-/* Lives as long as the process: after an unclean stop, threads' leftovers still point here. */
-static struct runtime the_runtime;
-
 int runtime_run(struct config *config, const char *pid_path) {
-    struct runtime *r = &the_runtime;
+    struct runtime the_runtime = {0}, *r = &the_runtime;
     struct error e;
     const struct log_settings log = config->global.log;
     log_init(log.queue);
@@ -245,8 +244,7 @@ int runtime_run(struct config *config, const char *pid_path) {
         loop_run(&r->loop);
     else
         log_error("start_failed", e.text);
-    bool clean = ok && r->drained == r->worker_count;
-    if (r->snapshot) runtime_stop(r, clean);
+    if (r->snapshot) runtime_stop(r);
     if (r->pid_written) unlink(pid_path);
     log_sync(LOG_PATIENCE_MS);
     if (ok) log_info("stopped", NULL, LOG_INT("log_lost", log_lost()));

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 
 static void check_drained(struct worker *w) {
-    if (!w->env.draining || w->told_drained || w->env.client_count) return;
+    /* Connections that still send their last bytes are part of what is drained. */
+    if (!w->env.draining || w->told_drained || w->env.client_count || w->env.loop.closing) return;
     w->told_drained = true;
     pools_close_idle(&w->env.pools);
     mailbox_post(w->home, &w->drained);
@@ -40,6 +41,9 @@ static void deliver_resume(struct mail *mail, void *receiver) {
 static void deliver_stop(struct mail *mail, void *receiver) {
     struct worker *w = receiver;
     (void)mail;
+    w->env.draining = true;
+    for (unsigned i = 0; i < w->acceptor_count; i++) acceptor_close(&w->acceptors[i]);
+    clients_abort(&w->env);
     loop_stop(&w->env.loop);
 }
 
@@ -50,6 +54,11 @@ static void on_gate_left(struct env *env) {
 
 static void on_room(struct pools *pools) {
     attempts_feed(pools->owner);
+}
+
+static void on_all_closed(struct loop *loop) {
+    struct env *env = LG_CONTAINER_OF(loop, struct env, loop);
+    check_drained(env->owner);
 }
 
 static void on_client_gone(struct env *env) {
@@ -66,6 +75,7 @@ void worker_init(struct worker *w, unsigned index, struct snapshot *snapshot, st
     w->env.pools.owner = &w->env;
     w->env.pools.on_room = on_room;
     w->env.owner = w;
+    w->env.loop.on_all_closed = on_all_closed;
     w->env.on_gate_left = on_gate_left;
     w->env.on_client_gone = on_client_gone;
     mailbox_init(&w->box, &w->env.loop, w);
@@ -108,11 +118,13 @@ void worker_resume(struct worker *w) {
     if (!atomic_exchange(&w->resume_posted, true)) mailbox_post(&w->box, &w->resume);
 }
 
-void worker_stop(struct worker *w, bool clean) {
+void worker_stop(struct worker *w) {
     mailbox_post(&w->box, &w->stop);
     pthread_join(w->thread, NULL);
+}
+
+void worker_fini(struct worker *w) {
     for (unsigned i = 0; i < w->acceptor_count; i++) acceptor_close(&w->acceptors[i]);
-    if (!clean) return; /* what still runs ends with the process */
     mailbox_fini(&w->box);
     env_fini(&w->env);
     free(w->acceptors);

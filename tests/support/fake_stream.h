@@ -17,7 +17,7 @@ struct fake_stream {
     bool request_ended; /* of a client's side: on_end was raised */
     bool closes_itself; /* a client's side: on_close as soon as both directions are complete, as h1_session does */
     bool response_ended;
-    bool keep_alive; /* of the last head sent */
+    bool keep_alive;   /* of the last head sent */
     struct conn *conn; /* for take_conn */
     size_t log_len;
     char log[FAKE_LOG_MAX];

@@ -38,7 +38,7 @@ struct h1_bed {
     unsigned streams, closes, gone;
     enum failure cause; /* of the last close */
     uint64_t body_bytes;
-    bool untouched;              /* of the last stream, when it closed */
+    bool untouched;               /* of the last stream, when it closed */
     uint64_t bytes_in, bytes_out; /* the same */
 };
 

@@ -6,18 +6,19 @@
 #include <unistd.h>
 
 struct proxy_bed pb;
+static _Alignas(LG_CACHE_LINE) char over_room[EXCHANGE_SIZE];
 
 static void on_exchange_end(struct exchange_client *client) {
     assert_ptr_equal(client, &pb.client);
     pb.ends++;
     /* It may end before exchange_start has come back. */
     const struct exchange *x = pb.x ? pb.x : pb.front.stream.owner;
-    if (x) memcpy(&pb.over, x, sizeof pb.over);
+    if (x) memcpy(pb.over, x, sizeof *x);
     pb.x = NULL;
 }
 
 const struct exchange *proxy_last(void) {
-    return pb.x ? pb.x : &pb.over;
+    return pb.x ? pb.x : pb.over;
 }
 
 enum failure proxy_cause(void) {
@@ -28,7 +29,8 @@ static void on_nothing(struct env *env) {
     (void)env;
 }
 
-/* --- the fake session in the pool ----------------------------------------------------------------------------------- */
+/* --- the fake session in the pool -----------------------------------------------------------------------------------
+ */
 
 static struct stream *fake_open_stream(struct session *session, const struct stream_events *events, void *owner) {
     assert_ptr_equal(session, &pb.back_session->h1.session);
@@ -93,6 +95,8 @@ int proxy_set_up(void **state) {
     (void)state;
     struct addr at;
     memset(&pb, 0, sizeof pb);
+    memset(over_room, 0, sizeof over_room);
+    pb.over = (struct exchange *)(void *)over_room;
     pb.listener = listener_open(&at);
     pb.server.fd = pb.back_peer.fd = -1;
     env_init(&pb.env, &pb.gate);
@@ -181,11 +185,8 @@ static struct slice keep(const char *text, size_t *at) {
 /* As h1_codec makes it: every slice is a part of `raw`. */
 static void begin_message(enum body_kind body, uint64_t length, const char *fields, size_t *at) {
     memset(&made, 0, sizeof made);
-    made.m = (struct message){.minor = 1,
-                              .body = (uint8_t)body,
-                              .length = length,
-                              .has_length = body == BODY_LENGTH,
-                              .keep_alive = true};
+    made.m = (struct message){
+        .minor = 1, .body = (uint8_t)body, .length = length, .has_length = body == BODY_LENGTH, .keep_alive = true};
     struct slice kept = keep(fields ? fields : "", at);
     add_fields(kept.p);
 }

@@ -32,9 +32,9 @@ struct proxy_bed {
     struct peer back_peer;
     int listener;
     struct peer server;
-    struct exchange *x;   /* the last one; NULL after its end */
-    struct exchange over; /* what it was at its end */
-    unsigned ends;        /* exchanges ended */
+    struct exchange *x;    /* the last one; NULL after its end */
+    struct exchange *over; /* what it was at its end */
+    unsigned ends;         /* exchanges ended */
     struct session *session_shut;
 };
 

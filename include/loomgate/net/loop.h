@@ -33,12 +33,14 @@ struct loop {
     uint64_t unix_us; /* the wall clock's time of now_us */
     uint64_t turn;    /* counts up: events of one turn were all seen by one wait */
     struct chunk_pool chunks;
-    char *read_buffer; /* LOOP_READ_SIZE bytes, for whoever reads now */
-    struct slab conns; /* of conn.c, which sets it up */
+    char *read_buffer;                        /* LOOP_READ_SIZE bytes, for whoever reads now */
+    unsigned closing;                         /* conns that still send or linger without an owner */
+    void (*on_all_closed)(struct loop *loop); /* the last of them has gone; may be NULL */
+    struct slab conns;                        /* of conn.c, which sets it up */
 
     struct list deferred, flushing, graveyard;
-    struct list next; /* for the start of the next turn */
-    ev_idle awake;    /* active while there are such: then the loop does not wait */
+    struct list next;             /* for the start of the next turn */
+    ev_idle awake;                /* active while there are such: then the loop does not wait */
     struct deadline_list **lists; /* open addressing by duration */
     unsigned list_count, list_mask;
     ev_prepare turn_end;
@@ -47,6 +49,7 @@ struct loop {
 };
 
 void loop_init(struct loop *loop);
+/* Deadlines that are still set expire now: closing connections give up. */
 void loop_fini(struct loop *loop);
 /* Until loop_stop() is called from inside. */
 void loop_run(struct loop *loop);

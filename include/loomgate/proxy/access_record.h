@@ -40,11 +40,10 @@ enum { ACCESS_RECORD_MAX = 8192 };
  * traceparent) are cut so that the record stays whole and valid; a string that was cut ends in U+2026. Where not even
  * the rest fits, nothing is written and `at` comes back.
  *
- * JSON: the fields in the order of doc/observability.md; durations in ms with three decimals; null where there is none; `tls`
- * and `traceparent` are left out when empty.
- * text: one line, words in this order, never with a space in them, "-" where there is none:
- *   TIME ID CLIENT FRONTEND/ROUTE BACKEND/SERVER "METHOD HOST PATH" STATUS CAUSE BLAME in=BYTES out=BYTES queue=MS
- *   connect=MS first=MS total=MS tries=COUNT reused=yes|no protocol=P [tls=T] [traceparent=T]
+ * JSON: the fields in the order of doc/observability.md; durations in ms with three decimals; null where there is none;
+ * `tls` and `traceparent` are left out when empty. text: one line, words in this order, never with a space in them, "-"
+ * where there is none: TIME ID CLIENT FRONTEND/ROUTE BACKEND/SERVER "METHOD HOST PATH" STATUS CAUSE BLAME in=BYTES
+ * out=BYTES queue=MS connect=MS first=MS total=MS tries=COUNT reused=yes|no protocol=P [tls=T] [traceparent=T]
  *   2026-01-31T12:00:00.000Z 0193 192.0.2.1:5123 web/api app/a2 "GET example.com /v1?x=1" 200 ok - in=120 out=4096
  *   queue=0.000 connect=0.210 first=1.200 total=1.500 tries=1 reused=no protocol=HTTP/1.1 */
 char *access_record_print(const struct access_record *r, enum log_format format, char *at, const char *end);

@@ -23,5 +23,7 @@ void client_start(struct env *env, struct frontend *frontend, int fd, const stru
                   bool accept_proxy);
 /* All clients of the worker: idle ones close, busy ones end with their exchange. */
 void clients_shutdown(struct env *env);
+/* All clients of the worker, at once; their exchanges are recorded as `shutting_down`. */
+void clients_abort(struct env *env);
 
 #endif

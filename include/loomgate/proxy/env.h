@@ -16,6 +16,7 @@ struct env {
     struct metrics metrics;
     struct slab clients, exchanges; /* set up by their owners, client.c and exchange.c */
     struct list live_clients;       /* of struct client */
+    struct list live_exchanges;     /* of struct exchange */
     uint32_t client_count, exchange_count;
     struct list starved; /* of struct attempt: waiting for a descriptor, the first come first */
     struct task feed;    /* looks at them again */

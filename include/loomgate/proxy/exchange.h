@@ -70,6 +70,7 @@ struct exchange {
     uint64_t body_in, bytes_in, bytes_out;
     struct access_try tries[ACCESS_TRIES_MAX];
     unsigned try_count;
+    struct list node; /* among the worker's exchanges */
     struct task grave;
     char id_room[REQUEST_ID_MAX];
     _Alignas(16) char arena_room[];
@@ -77,6 +78,8 @@ struct exchange {
 
 /* A request begins on a client's stream: gives the stream its events. */
 void exchange_start(struct exchange_client *client, struct stream *front);
+/* Breaks it off on both sides, in whatever state it is; the record says `f`. */
+void exchange_kill(struct exchange *x, enum failure f);
 /* TCP mode: the client's connection, to be tunnelled to the frontend's default backend. */
 void exchange_start_tcp(struct exchange_client *client, struct conn *front);
 

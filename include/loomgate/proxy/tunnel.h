@@ -23,5 +23,7 @@ struct tunnel {                /* embedded */
 /* Takes both connections over. idle_us: closed when no byte moves for so long; 0: never. */
 void tunnel_start(struct tunnel *t, struct conn *front, struct conn *back, uint64_t idle_us,
                   const struct tunnel_events *events);
+/* Breaks both sides off; no event follows. */
+void tunnel_abort(struct tunnel *t);
 
 #endif

@@ -20,8 +20,9 @@ struct acceptor {
     uint32_t backlog;
     bool accept_proxy;
     bool paused;
-    bool starved;   /* descriptors are lacking: told once */
-    unsigned burst; /* connections taken at once; follows the load */
+    uint64_t full_us; /* when a gate was last found full */
+    bool starved;     /* descriptors are lacking: told once */
+    unsigned burst;   /* connections taken at once; follows the load */
 };
 
 /* Starts; takes the descriptor over. */

@@ -1,7 +1,7 @@
 /* worker.h: one thread with a loop, its acceptors and its part of all connections.
  *
- *   worker_start -> RUNNING --worker_drain--> DRAINING --last client gone: on_drained--> (waits) --worker_stop-->
- * joined */
+ *   worker_start -> RUNNING --worker_drain--> DRAINING --last client gone--> on_drained
+ *   worker_stop at any time: what still runs is broken off */
 #ifndef LOOMGATE_RUNTIME_WORKER_H
 #define LOOMGATE_RUNTIME_WORKER_H
 
@@ -35,7 +35,9 @@ bool worker_start(struct worker *w, struct error *e);
 void worker_drain(struct worker *w);
 /* From any thread: look at paused acceptors again. */
 void worker_resume(struct worker *w);
-/* From the control thread: leaves the loop, joins the thread. `clean`: everything was drained, give all memory back. */
-void worker_stop(struct worker *w, bool clean);
+/* From the control thread: breaks off what still runs, leaves the loop, joins the thread. */
+void worker_stop(struct worker *w);
+/* After worker_stop, or instead when it was never started. */
+void worker_fini(struct worker *w);
 
 #endif

@@ -78,7 +78,8 @@ static void assert_counts(uint64_t picks, const unsigned *got, const uint32_t *w
     for (uint32_t i = 0; i < count; i++) {
         uint64_t exact = picks * weights[i] / sum;
         if (got[i] + 1 < exact || got[i] > exact + 1)
-            fail_msg("server %u: %u of %llu, not %llu", i, got[i], (unsigned long long)picks, (unsigned long long)exact);
+            fail_msg("server %u: %u of %llu, not %llu", i, got[i], (unsigned long long)picks,
+                     (unsigned long long)exact);
     }
 }
 

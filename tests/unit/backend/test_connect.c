@@ -191,7 +191,7 @@ static void the_proxy_header_goes_first(void **state) {
     start(TIMEOUT_US);
     listener_accept(listener, &loop, &peer);
     LOOP_UNTIL(&loop, connected == 1);
-    const struct iovec iov = {(void *)(uintptr_t)"hello", 5};
+    const struct iovec iov = {(void *)(uintptr_t) "hello", 5};
     conn_write(conn, &iov, 1, false);
     peer_expect(&peer, &loop, "PROXY TCP4 192.0.2.7 198.51.100.1 5123 80\r\nhello");
 }

@@ -246,7 +246,8 @@ static void requests_and_their_framing(void **state) {
         {"GET", BODY_NONE, 0, true, "GET /u HTTP/1.1\r\nHost: h\r\n\r\n"},
         {"POST", BODY_LENGTH, 0, true, "POST /u HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"},
         {"POST", BODY_LENGTH, 2, false, "POST /u HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nok"},
-        {"PUT", BODY_CHUNKED, 0, false, "PUT /u HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"},
+        {"PUT", BODY_CHUNKED, 0, false,
+         "PUT /u HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"},
     };
     bed_open_server();
     for (size_t i = 0; i < LG_COUNT(rows); i++) {

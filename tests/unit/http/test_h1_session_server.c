@@ -68,7 +68,8 @@ static void responses_byte_by_byte(void **state) {
     (void)state;
     bed_open_server();
     bed_get("/a");
-    for (const char *at = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-T: 1\r\n\r\n"; *at; at++) {
+    for (const char *at = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-T: 1\r\n\r\n"; *at;
+         at++) {
         peer_say_slice(&bed.peer, slice_from(at, 1));
         loop_turns(&bed.loop, 2);
     }

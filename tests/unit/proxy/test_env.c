@@ -91,7 +91,8 @@ static void random_numbers_are_the_workers_own(void **state) {
 /* xoshiro256**: from the state 1, 2, 3, 4 its authors' code gives these. */
 static void random_numbers_are_as_published(void **state) {
     (void)state;
-    static const uint64_t expected[] = {UINT64_C(11520), UINT64_C(0), UINT64_C(1509978240), UINT64_C(1215971899390074240)};
+    static const uint64_t expected[] = {UINT64_C(11520), UINT64_C(0), UINT64_C(1509978240),
+                                        UINT64_C(1215971899390074240)};
     for (unsigned i = 0; i < 4; i++) env->random[i] = i + 1;
     for (unsigned i = 0; i < 4; i++) assert_true(env_random(env) == expected[i]);
 }

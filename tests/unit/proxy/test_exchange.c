@@ -34,7 +34,8 @@ static void await_end(unsigned ends) {
 static void assert_answered(const char *head, enum failure cause) {
     char start[64];
     snprintf(start, sizeof start, "head:%s", head);
-    if (strncmp(pb.front.log, start, strlen(start)) != 0) fail_msg("\"%s\" does not begin with \"%s\"", pb.front.log, start);
+    if (strncmp(pb.front.log, start, strlen(start)) != 0)
+        fail_msg("\"%s\" does not begin with \"%s\"", pb.front.log, start);
     assert_int_equal(proxy_cause(), cause);
 }
 

@@ -45,7 +45,8 @@ static void make_worker(unsigned i) {
     w->on_drained = on_drained;
     w->on_gate_left = on_gate_left;
     worker_init(w, i, snapshot, &gate, &box, 1);
-    worker_add_acceptor(w, &snapshot->frontends[0], listener_open(&at[i]), addr_port(&at[i]), &listener);
+    int fd = listener_open(&at[i]);
+    worker_add_acceptor(w, &snapshot->frontends[0], fd, addr_port(&at[i]), &listener);
 }
 
 /* "/own" is answered by the worker, all else by the server. Each worker has a port of its own. */
@@ -79,7 +80,8 @@ static void drain_and_stop(void) {
     for (unsigned i = 0; i < count; i++) worker_drain(workers[i]);
     LOOP_UNTIL(&home, drained == count);
     for (unsigned i = 0; i < count; i++) {
-        worker_stop(workers[i], true);
+        worker_stop(workers[i]);
+        worker_fini(workers[i]);
         free(workers[i]);
     }
     count = 0;

@@ -109,8 +109,10 @@ static void references_are_counted(void **state) {
 
 /* --- timeouts ----------------------------------------------------------------------------------------------------- */
 
-static const struct timeout_settings front_times = {.header_us = 1, .keep_alive_us = 2, .client_us = 3, .request_us = 4};
-static const struct timeout_settings back_times = {.connect_us = 11, .response_us = 12, .server_us = 13, .tunnel_us = 14};
+static const struct timeout_settings front_times = {
+    .header_us = 1, .keep_alive_us = 2, .client_us = 3, .request_us = 4};
+static const struct timeout_settings back_times = {
+    .connect_us = 11, .response_us = 12, .server_us = 13, .tunnel_us = 14};
 
 static void make_timed(struct frontend_settings **f, struct route_settings **r) {
     struct backend_settings *b = add_backend("app");
@@ -154,8 +156,14 @@ static void a_routes_own_times_win(void **state) {
     struct frontend_settings *f;
     struct route_settings *r;
     make_timed(&f, &r);
-    r->timeouts = (struct timeout_settings){.header_us = 101, .keep_alive_us = 102, .client_us = 103, .request_us = 0,
-                                            .connect_us = 111, .response_us = 112, .server_us = 0, .queue_us = 0,
+    r->timeouts = (struct timeout_settings){.header_us = 101,
+                                            .keep_alive_us = 102,
+                                            .client_us = 103,
+                                            .request_us = 0,
+                                            .connect_us = 111,
+                                            .response_us = 112,
+                                            .server_us = 0,
+                                            .queue_us = 0,
                                             .tunnel_us = 114};
     build();
     const struct route *route = &snapshot->frontends[0].routes[0];

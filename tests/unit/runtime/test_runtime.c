@@ -1,0 +1,268 @@
+/* test_runtime.c: a whole life in a process of its own: start, serve, signals, end; and starts that fail (runs under
+ * ThreadSanitizer). */
+#include "loomgate/runtime/runtime.h"
+
+#include "../../support/addr_make.h"
+#include "../../support/config_make.h"
+#include "../../support/conn_pair.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { PATIENCE_MS = 10000, LOG_MAX = 16384 };
+
+#define GET_OWN "GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+
+static char dir[32], socket_path[64], pid_path[64];
+static pid_t child;
+static int log_fd; /* what the child logs */
+static char text[LOG_MAX];
+static size_t text_len;
+
+static int set_up(void **state) {
+    (void)state;
+    strcpy(dir, "/tmp/lg-runtime-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    snprintf(socket_path, sizeof socket_path, "%s/web", dir);
+    snprintf(pid_path, sizeof pid_path, "%s/pid", dir);
+    text[text_len = 0] = '\0';
+    child = -1;
+    log_fd = -1;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    if (child > 0) {
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+    }
+    if (log_fd >= 0) close(log_fd);
+    unlink(socket_path);
+    unlink(pid_path);
+    rmdir(dir);
+    return 0;
+}
+
+/* Two workers, a UNIX socket, an answer of its own. */
+static struct config *make_config(void) {
+    struct config *c = config_make();
+    struct addr at = addr_make_unix(socket_path);
+    struct frontend_settings *f = config_add_frontend(c, "web");
+    struct listener_settings *l = arena_calloc(&c->arena, sizeof *l);
+    *l = (struct listener_settings){.address = address_make(&c->arena, &at), .backlog = 64};
+    f->listeners = l;
+    f->listener_count = 1;
+    config_add_route(c, f, "own", "/")->respond.body = SLICE("mine");
+    c->global = (struct global_settings){
+        .workers = 2,
+        .max_connections = 100,
+        .log = {.on = true, .level = LEVEL_INFO, .target = LOG_TO_STDERR, .format = FORMAT_JSON, .queue = 64},
+        .shutdown_grace_us = 60000000,
+    };
+    return c;
+}
+
+static void spawn(struct config *c) {
+    int ends[2];
+    assert_return_code(pipe(ends), errno);
+    child = fork();
+    if (child == 0) {
+        dup2(ends[1], 2);
+        close(ends[0]);
+        close(ends[1]);
+        _exit(runtime_run(c, pid_path));
+    }
+    assert_true(child > 0);
+    close(ends[1]);
+    log_fd = ends[0];
+    config_free(c);
+}
+
+/* Reads the child's log until it has told `event`, or has ended. */
+static bool read_log_until(const char *event) {
+    char wanted[64];
+    snprintf(wanted, sizeof wanted, "\"event\":\"%s\"", event);
+    while (!strstr(text, wanted)) {
+        struct pollfd p = {.fd = log_fd, .events = POLLIN};
+        if (poll(&p, 1, PATIENCE_MS) != 1) return false;
+        ssize_t n = read(log_fd, text + text_len, LOG_MAX - 1 - text_len);
+        if (n <= 0) return false;
+        text[text_len += (size_t)n] = '\0';
+    }
+    return true;
+}
+
+static void await_event(const char *event) {
+    if (!read_log_until(event)) fail_msg("no event \"%s\" in:\n%s", event, text);
+}
+
+static int exit_status(void) {
+    int status;
+    read_log_until("never");
+    assert_int_equal(waitpid(child, &status, 0), child);
+    child = -1;
+    if (!WIFEXITED(status)) fail_msg("ended by signal %d:\n%s", WTERMSIG(status), text);
+    return WEXITSTATUS(status);
+}
+
+static bool is_there(const char *path) {
+    struct stat st;
+    return lstat(path, &st) == 0;
+}
+
+static int connect_client(void) {
+    struct addr at = addr_make_unix(socket_path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_return_code(connect(fd, &at.u.sa, at.len), errno);
+    return fd;
+}
+
+static void assert_served(int fd) {
+    char got[512] = "";
+    size_t n = 0;
+    assert_int_equal(send(fd, GET_OWN, strlen(GET_OWN), MSG_NOSIGNAL), strlen(GET_OWN));
+    while (!strstr(got, "\r\n\r\nmine")) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+        ssize_t some = read(fd, got + n, sizeof got - 1 - n);
+        if (some <= 0) fail_msg("no answer but \"%s\"", got);
+        got[n += (size_t)some] = '\0';
+    }
+}
+
+static void a_life_from_start_to_sigterm(void **state) {
+    (void)state;
+    spawn(make_config());
+    await_event("ready");
+    assert_true(is_there(socket_path));
+    FILE *f = fopen(pid_path, "re");
+    int pid = 0;
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%d", &pid), 1);
+    fclose(f);
+    assert_int_equal(pid, child);
+    int fd = connect_client();
+    assert_served(fd);
+    kill(child, SIGTERM);
+    assert_int_equal(exit_status(), 0);
+    assert_non_null(strstr(text, "\"event\":\"stopped\""));
+    assert_false(is_there(socket_path));
+    assert_false(is_there(pid_path));
+    close(fd);
+}
+
+/* Signals that are not served yet say so, and change nothing. */
+static void other_signals_do_not_end_it(void **state) {
+    (void)state;
+    spawn(make_config());
+    await_event("ready");
+    kill(child, SIGHUP);
+    await_event("not_supported");
+    kill(child, SIGUSR1);
+    await_event("logs_reopened");
+    int fd = connect_client();
+    assert_served(fd);
+    kill(child, SIGINT);
+    assert_int_equal(exit_status(), 0);
+    close(fd);
+}
+
+/* A head that is under way holds the drain up; the second signal does not wait for it. */
+static void the_second_sigterm_is_at_once(void **state) {
+    (void)state;
+    spawn(make_config());
+    await_event("ready");
+    int fd = connect_client();
+    assert_served(fd);
+    assert_int_equal(send(fd, "GET / HT", 8, MSG_NOSIGNAL), 8);
+    kill(child, SIGTERM);
+    await_event("stopping");
+    kill(child, SIGTERM);
+    assert_int_equal(exit_status(), 0);
+    assert_false(is_there(socket_path));
+    close(fd);
+}
+
+static void the_grace_is_not_for_ever(void **state) {
+    (void)state;
+    struct config *c = make_config();
+    c->global.shutdown_grace_us = 20000;
+    spawn(c);
+    await_event("ready");
+    int fd = connect_client();
+    assert_served(fd);
+    assert_int_equal(send(fd, "GET / HT", 8, MSG_NOSIGNAL), 8);
+    kill(child, SIGTERM);
+    assert_int_equal(exit_status(), 0);
+    assert_non_null(strstr(text, "\"event\":\"grace_over\""));
+    close(fd);
+}
+
+/* --- starts that fail --------------------------------------------------------------------------------------------- */
+
+/* A second start by mistake takes nothing away from the first one. */
+static void an_address_in_use(void **state) {
+    (void)state;
+    struct addr at = addr_make_unix(socket_path);
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_return_code(bind(listener, &at.u.sa, at.len), errno);
+    assert_return_code(listen(listener, 8), errno);
+    FILE *f = fopen(pid_path, "we");
+    assert_non_null(f);
+    fclose(f);
+    spawn(make_config());
+    assert_int_equal(exit_status(), 1);
+    assert_non_null(strstr(text, "\"event\":\"start_failed\""));
+    assert_true(is_there(socket_path));
+    assert_true(is_there(pid_path));
+    close(listener);
+}
+
+static void an_unknown_user(void **state) {
+    (void)state;
+    struct config *c = make_config();
+    c->global.user = "no-such-user-here";
+    spawn(c);
+    assert_int_equal(exit_status(), 1);
+    assert_non_null(strstr(text, "no-such-user-here"));
+    assert_false(is_there(socket_path)); /* its own are taken back */
+    assert_false(is_there(pid_path));
+}
+
+static void a_pid_file_that_cannot_be_written(void **state) {
+    (void)state;
+    snprintf(pid_path, sizeof pid_path, "%s/none/pid", dir);
+    spawn(make_config());
+    assert_int_equal(exit_status(), 1);
+    assert_non_null(strstr(text, "/none/pid"));
+    assert_false(is_there(socket_path));
+}
+
+static void a_log_that_cannot_be_opened(void **state) {
+    (void)state;
+    struct config *c = make_config();
+    c->global.log.target = LOG_TO_FILE;
+    c->global.log.path = "/nonexistent/dir/log";
+    spawn(c);
+    assert_int_equal(exit_status(), 1);
+    assert_non_null(strstr(text, "/nonexistent/dir/log"));
+    assert_false(is_there(socket_path));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(a_life_from_start_to_sigterm),      TEST(other_signals_do_not_end_it), TEST(the_second_sigterm_is_at_once),
+        TEST(the_grace_is_not_for_ever),         TEST(an_address_in_use),           TEST(an_unknown_user),
+        TEST(a_pid_file_that_cannot_be_written), TEST(a_log_that_cannot_be_opened),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
