@@ -204,6 +204,7 @@ static bool runtime_start(struct runtime *r, const char *pid_path, struct error 
     return true;
 }
 
+/* Also of a runtime that was set up only in part. */
 static void runtime_stop(struct runtime *r) {
     for (unsigned i = 0; i < r->started; i++) worker_stop(r->workers[i]);
     for (unsigned i = 0; i < r->worker_count; i++) {
@@ -213,7 +214,7 @@ static void runtime_stop(struct runtime *r) {
     free(r->workers);
     for (size_t i = 0; i < LG_COUNT(r->signals); i++) ev_signal_stop(r->loop.ev, &r->signals[i]);
     remove_socket_files(r);
-    snapshot_unref(r->snapshot, &r->registry);
+    if (r->snapshot) snapshot_unref(r->snapshot, &r->registry);
     registry_fini(&r->registry);
     deadline_cancel(&r->grace);
     mailbox_fini(&r->box);
@@ -244,7 +245,7 @@ int runtime_run(struct config *config, const char *pid_path) {
         loop_run(&r->loop);
     else
         log_error("start_failed", e.text);
-    if (r->snapshot) runtime_stop(r);
+    runtime_stop(r);
     if (r->pid_written) unlink(pid_path);
     log_sync(LOG_PATIENCE_MS);
     if (ok) log_info("stopped", NULL, LOG_INT("log_lost", log_lost()));
