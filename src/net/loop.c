@@ -57,11 +57,11 @@ static void on_turn_start(struct ev_loop *ev, ev_check *w, int events) {
     struct loop *loop = w->data;
     loop->turn++;
     loop_update_clock(loop);
+    ev_idle_stop(loop->ev, &loop->awake);
     if (list_is_empty(&loop->next)) return;
     struct list now; /* tasks may put themselves off again */
     list_init(&now);
     list_move_all(&now, &loop->next);
-    ev_idle_stop(loop->ev, &loop->awake);
     run_tasks(&now);
 }
 

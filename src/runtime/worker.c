@@ -41,6 +41,7 @@ static void deliver_resume(struct mail *mail, void *receiver) {
 static void deliver_stop(struct mail *mail, void *receiver) {
     struct worker *w = receiver;
     (void)mail;
+    w->told_drained = true; /* nobody waits for it any more, and the worker is about to be freed */
     w->env.draining = true;
     for (unsigned i = 0; i < w->acceptor_count; i++) acceptor_close(&w->acceptors[i]);
     clients_abort(&w->env);
@@ -124,6 +125,7 @@ void worker_stop(struct worker *w) {
 }
 
 void worker_fini(struct worker *w) {
+    w->told_drained = true;
     for (unsigned i = 0; i < w->acceptor_count; i++) acceptor_close(&w->acceptors[i]);
     mailbox_fini(&w->box);
     env_fini(&w->env);

@@ -137,6 +137,29 @@ static void responses_that_nobody_reads_do_not_pile_up(void **state) {
     assert_int_equal(bed.peer.total, all);
 }
 
+/* A client with a thousand requests in one read does not keep the others waiting. */
+static void pipelined_requests_take_turns_with_others(void **state) {
+    (void)state;
+    enum { REQUESTS = 1000 };
+    bed_open_client();
+    bed.at_end = bed_answer_ok;
+    char *all = xmalloc(REQUESTS * strlen(GET("/")));
+    for (unsigned i = 0; i < REQUESTS; i++) memcpy(all + i * strlen(GET("/")), GET("/"), strlen(GET("/")));
+    peer_say_slice(&bed.peer, slice_from(all, REQUESTS * strlen(GET("/"))));
+    free(all);
+    unsigned before = 0;
+    uint64_t end_us = loop_clock_us() + LOOP_PATIENCE_US;
+    while (bed.closes < REQUESTS) {
+        assert_true(loop_step(&bed.loop, end_us));
+        assert_true(bed.closes - before <= 2 * 32);
+        before = bed.closes;
+        peer_read(&bed.peer);
+    }
+    loop_settle(&bed.loop);
+    peer_read(&bed.peer);
+    assert_int_equal(bed.peer.total, REQUESTS * strlen(OK_TEXT));
+}
+
 /* --- bodies in ---------------------------------------------------------------------------------------------------- */
 
 static void bodies_come_in(void **state) {
@@ -351,6 +374,7 @@ int main(void) {
         TEST(pipelined_requests_answered_at_once),
         TEST(pipelined_requests_then_half_close),
         TEST(responses_that_nobody_reads_do_not_pile_up),
+        TEST(pipelined_requests_take_turns_with_others),
         TEST(bodies_come_in),
         TEST(bodies_come_byte_by_byte),
         TEST(a_paused_stream_gets_nothing),

@@ -19,7 +19,7 @@ static struct owner {
     uint64_t bytes;
     size_t take;             /* of each on_read: so many bytes */
     enum conn_close_how how; /* for the close below */
-    bool close_on_read, close_on_eof, close_on_drained, pause_on_read;
+    bool close_on_read, close_on_eof, close_on_drained, pause_on_read, yield_on_read;
     const struct conn_events *hand_over; /* in on_read */
     struct owner *heir;
 } owner, heir;
@@ -43,6 +43,7 @@ static inline size_t on_read(struct conn *c, struct slice bytes) {
     if (o->got_len + n < sizeof o->got) memcpy(o->got + o->got_len, bytes.p, n), o->got_len += n;
     o->bytes += n;
     if (o->pause_on_read) conn_pause(c);
+    if (o->yield_on_read) conn_yield(c);
     if (o->hand_over) conn_set_owner(c, o->hand_over, o->heir), o->heir->c = c, o->c = NULL;
     if (o->close_on_read) drop(o);
     return n;

@@ -118,6 +118,38 @@ static void large_reads_come_in_pieces(void **state) {
     assert_int_equal(owner.c->bytes_in, SIZE);
 }
 
+/* Whoever has much to do takes it in turns with the others: one piece a turn, in order, the end behind it. */
+static void a_yield_leaves_the_rest_to_the_next_turn(void **state) {
+    (void)state;
+    owner.take = 2;
+    owner.yield_on_read = true;
+    peer_say(&peer, "aabbcc");
+    peer_shut(&peer);
+    LOOP_UNTIL(&loop, owner.reads == 1);
+    for (unsigned i = 2; i <= 3; i++) {
+        uint64_t turn = loop.turn;
+        LOOP_UNTIL(&loop, owner.reads == i);
+        assert_true(loop.turn > turn);
+        assert_int_equal(owner.bytes, 2 * i);
+        assert_int_equal(owner.eofs, 0);
+    }
+    LOOP_UNTIL(&loop, owner.eofs == 1);
+    assert_got(&owner, "aabbcc");
+}
+
+static void closing_after_a_yield(void **state) {
+    (void)state;
+    owner.take = 2;
+    owner.yield_on_read = true;
+    owner.close_on_read = true;
+    peer_say(&peer, "aabbcc");
+    LOOP_UNTIL(&loop, owner.reads == 1);
+    loop_settle(&loop);
+    assert_int_equal(owner.reads, 1);
+    assert_int_equal(loop.conns.in_use, 0);
+    assert_false(ev_is_active(&loop.awake)); /* nobody is left to stay awake for */
+}
+
 /* --- writing ------------------------------------------------------------------------------------------------------ */
 
 static void a_write_goes_out_at_once(void **state) {
@@ -383,6 +415,8 @@ int main(void) {
         PAIR(a_pause_inside_on_read_keeps_the_rest),
         PAIR(the_end_waits_behind_kept_bytes),
         PAIR(large_reads_come_in_pieces),
+        PAIR(a_yield_leaves_the_rest_to_the_next_turn),
+        PAIR(closing_after_a_yield),
         PAIR(a_write_goes_out_at_once),
         PAIR(small_pieces_wait_for_what_follows),
         PAIR(the_turns_end_sends_what_waits),

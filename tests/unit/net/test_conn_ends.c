@@ -155,6 +155,38 @@ static void closing_inside_on_eof(void **state) {
     peer_expect_eof(&peer, &loop);
 }
 
+static unsigned all_closed;
+
+static void on_all_closed(struct loop *l) {
+    assert_ptr_equal(l, &loop);
+    assert_int_equal(l->closing, 0);
+    all_closed++;
+}
+
+/* A loop knows how many still send their last bytes, and says when there are none. */
+static void the_last_closing_one_is_told(void **state) {
+    (void)state;
+    all_closed = 0;
+    loop.on_all_closed = on_all_closed;
+    owner.how = CONN_CLOSE_AFTER_WRITE;
+    write_block(owner.c, 500000);
+    drop(&owner);
+    assert_int_equal(loop.closing, 1);
+    LOOP_UNTIL(&loop, peer_has(&peer, 500000));
+    LOOP_UNTIL(&loop, all_closed == 1);
+    assert_int_equal(loop.closing, 0);
+}
+
+static void who_closes_at_once_was_never_closing(void **state) {
+    (void)state;
+    all_closed = 0;
+    loop.on_all_closed = on_all_closed;
+    drop(&owner);
+    assert_int_equal(loop.closing, 0);
+    loop_settle(&loop);
+    assert_int_equal(all_closed, 0);
+}
+
 /* --- errors ------------------------------------------------------------------------------------------------------- */
 
 static void a_reset_is_told_once(void **state) {
@@ -268,6 +300,8 @@ int main(void) {
         PAIR(closing_inside_on_read),
         PAIR(closing_inside_on_read_of_kept_bytes),
         PAIR(closing_inside_on_eof),
+        PAIR(the_last_closing_one_is_told),
+        PAIR(who_closes_at_once_was_never_closing),
         TCP(a_reset_is_told_once),
         PAIR(a_failed_write_is_told_at_the_turns_end),
         PAIR(a_failed_write_does_not_hide_what_was_received),

@@ -152,6 +152,46 @@ static void run_returns_after_stop(void **state) {
     assert_false(deadline_is_set(&d));
 }
 
+/* --- the next turn ------------------------------------------------------------------------------------------------ */
+
+static void the_next_turn_is_not_this_one(void **state) {
+    (void)state;
+    struct step n, d;
+    step_init(&n, 'n');
+    step_init(&d, 'd');
+    loop_next_turn(&loop, &n.task);
+    loop_next_turn(&loop, &n.task);
+    loop_defer(&loop, &d.task);
+    assert_true(task_is_waiting(&n.task));
+    loop_turns(&loop, 1);
+    assert_trail("dn"); /* the turn before ended first */
+    loop_turns(&loop, 2);
+    assert_trail("");
+}
+
+/* The wait does not sleep while somebody wants the next turn, and sleeps again afterwards. */
+static void somebody_who_wants_the_next_turn_keeps_the_loop_awake(void **state) {
+    (void)state;
+    struct step n;
+    step_init(&n, 'n');
+    loop_next_turn(&loop, &n.task);
+    ev_run(loop.ev, EVRUN_ONCE); /* would wait for ever */
+    assert_trail("n");
+    loop_turns(&loop, 1);
+    assert_false(ev_is_active(&loop.awake));
+}
+
+static void a_cancelled_next_turn_lets_the_loop_sleep(void **state) {
+    (void)state;
+    struct step n;
+    step_init(&n, 'n');
+    loop_next_turn(&loop, &n.task);
+    task_cancel(&n.task);
+    loop_turns(&loop, 2);
+    assert_trail("");
+    assert_false(ev_is_active(&loop.awake)); /* or it would spin */
+}
+
 /* --- the clock ---------------------------------------------------------------------------------------------------- */
 
 static void the_clock_is_read_each_turn(void **state) {
@@ -323,6 +363,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_is_left_at_the_end_still_runs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(turns_are_counted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(run_returns_after_stop, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_next_turn_is_not_this_one, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(somebody_who_wants_the_next_turn_keeps_the_loop_awake, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_cancelled_next_turn_lets_the_loop_sleep, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_clock_is_read_each_turn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_wall_clock_goes_with_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(deadlines_pass_in_order, set_up, tear_down),

@@ -346,6 +346,44 @@ static void a_shutdown_closes_who_has_not_said_who_it_is(void **state) {
     assert_int_equal(gone, 1);
 }
 
+/* At once means at once: requests, responses, tunnels, PROXY headers and idle clients. */
+static void an_abort_ends_everything(void **state) {
+    (void)state;
+    struct peer more[3], tunnel;
+    begin(false);
+    say(GET("/app"));
+    accept_server();
+    peer_expect_part(&pb.server, loop(), "GET /app");
+    for (unsigned i = 0; i < 3; i++) start(peer_open(&more[i]), i == 0);
+    peer_say(&more[1], "POST /app HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf");
+    struct peer first = pb.server;
+    listener_accept(pb.listener, loop(), &tunnel);
+    peer_expect_part(&tunnel, loop(), "half");
+    clients_abort(&pb.env);
+    assert_int_equal(gone, 4);
+    assert_int_equal(pb.env.exchange_count, 0);
+    for (unsigned i = 0; i < 3; i++) peer_close(&more[i]);
+    peer_close(&tunnel);
+    pb.server = first;
+}
+
+static void an_abort_ends_tunnels(void **state) {
+    (void)state;
+    pb.web->mode = MODE_TCP;
+    build();
+    start(peer_open_tcp(&peer), false);
+    say("ping");
+    accept_server();
+    peer_expect(&pb.server, loop(), "ping");
+    struct peer connecting;
+    start(peer_open_tcp(&connecting), false); /* its server has not been reached yet */
+    clients_abort(&pb.env);
+    assert_int_equal(gone, 2);
+    LOOP_UNTIL(loop(), (peer_read(&peer), peer.eof || peer.error));
+    LOOP_UNTIL(loop(), (peer_read(&pb.server), pb.server.eof || pb.server.error));
+    peer_close(&connecting);
+}
+
 static void a_shutdown_of_many(void **state) {
     (void)state;
     enum { COUNT = 50 };
@@ -384,6 +422,8 @@ int main(void) {
         TEST(a_shutdown_sees_what_was_sent_behind_a_proxy_header),
         TEST(a_shutdown_closes_who_has_not_said_who_it_is),
         TEST(a_shutdown_of_many),
+        TEST(an_abort_ends_everything),
+        TEST(an_abort_ends_tunnels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

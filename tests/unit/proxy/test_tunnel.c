@@ -282,6 +282,22 @@ static void movement_renews(void **state) {
     peer_shut(&server);
 }
 
+/* Broken off by its owner: both sides see it, nothing is told, the account is complete. */
+static void an_aborted_tunnel(void **state) {
+    (void)state;
+    start(TIME_US);
+    peer_say(&client, "ping");
+    peer_expect(&server, &loop, "ping");
+    tunnel_abort(&tunnel);
+    assert_null(tunnel.front);
+    assert_int_equal(tunnel.bytes_in, 4);
+    tunnel_abort(&tunnel);
+    LOOP_UNTIL(&loop, (peer_read(&client), client.eof || client.error));
+    assert_int_equal(client.error, ECONNRESET);
+    LOOP_UNTIL(&loop, (peer_read(&server), server.eof || server.error));
+    assert_int_equal(ends, 0);
+}
+
 #define PAIR(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 #define TCP(name)  cmocka_unit_test_setup_teardown(name, set_up_tcp, tear_down)
 
@@ -298,6 +314,7 @@ int main(void) {
         TCP(a_server_that_breaks),
         TCP(both_break_at_once),
         TCP(a_tunnel_that_broke_before_it_began),
+        TCP(an_aborted_tunnel),
         PAIR(an_idle_tunnel_ends),
         PAIR(movement_renews),
     };

@@ -189,6 +189,55 @@ static void the_gate_is_shared(void **state) {
     peer_close(&second);
 }
 
+static void stop_now(void) {
+    for (unsigned i = 0; i < count; i++) worker_stop(workers[i]);
+    for (unsigned i = 0; i < count; i++) {
+        worker_fini(workers[i]);
+        free(workers[i]);
+    }
+    count = 0;
+}
+
+static void a_stop_breaks_off_what_runs(void **state) {
+    (void)state;
+    begin(1, 0);
+    start();
+    connect_to(0, &client);
+    peer_say(&client, GET("/app"));
+    listener_accept(server_listener, &home, &server);
+    peer_expect_part(&server, &home, "GET /app HTTP/1.1\r\n");
+    stop_now();
+    LOOP_UNTIL(&home, (peer_read(&client), client.eof || client.error));
+    LOOP_UNTIL(&home, (peer_read(&server), server.eof || server.error));
+}
+
+/* Connections that linger at the stop end with their worker: nobody is told any more, least of all by freed workers. */
+static void a_stop_while_connections_linger(void **state) {
+    (void)state;
+    begin(2, 0);
+    start();
+    connect_to(1, &client);
+    peer_say(&client, "NONSENSE\r\n\r\n");
+    peer_expect_part(&client, &home, "HTTP/1.1 400 ");
+    stop_now();
+    loop_settle(&home);
+}
+
+/* What is sent to a slow reader is part of what is drained. */
+static void a_drain_waits_for_the_last_bytes(void **state) {
+    (void)state;
+    begin(1, 0);
+    start();
+    connect_to(0, &client);
+    peer_say(&client, "NONSENSE\r\n\r\n");
+    peer_expect_part(&client, &home, "HTTP/1.1 400 ");
+    worker_drain(workers[0]);
+    loop_run_for(&home, 5000);
+    assert_int_equal(drained, 0); /* the client has not closed its side */
+    peer_close(&client);
+    LOOP_UNTIL(&home, drained == 1);
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, tear_down)
 
 int main(void) {
@@ -199,6 +248,9 @@ int main(void) {
         TEST(a_running_exchange_is_waited_for),
         TEST(who_was_in_the_queue_is_answered),
         TEST(the_gate_is_shared),
+        TEST(a_stop_breaks_off_what_runs),
+        TEST(a_stop_while_connections_linger),
+        TEST(a_drain_waits_for_the_last_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
