@@ -117,8 +117,7 @@ struct stream *server_session_open(struct server_session *s, const struct sessio
     return s->h1.session.ops->open_stream(&s->h1.session, events, owner);
 }
 
-/* --- events
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- events ----------------------------------------------------------------------------------------------------- */
 
 static void on_idle(struct session *session) {
     struct server_session *s = session->owner;

@@ -21,7 +21,7 @@ static struct {
     _Atomic int format, level;
 } process = {.format = FORMAT_TEXT, .level = LEVEL_INFO};
 
-/* --- set-up ------------------------------------------------------------------------------------------------------- */
+/* --- set-up ----------------------------------------------------------------------------------------------------- */
 
 void log_init(unsigned queue) {
     rings_init(queue);
@@ -51,7 +51,7 @@ bool log_wants(enum log_level level) {
     return (int)level >= atomic_load_explicit(&process.level, memory_order_relaxed);
 }
 
-/* --- rendering ---------------------------------------------------------------------------------------------------- */
+/* --- rendering -------------------------------------------------------------------------------------------------- */
 
 /* Copies all of it or nothing. */
 static char *put(char *at, const char *end, const char *text) {
@@ -138,7 +138,7 @@ static char *render_text(char *at, const char *end, enum log_level level, const 
     return at;
 }
 
-/* --- one record --------------------------------------------------------------------------------------------------- */
+/* --- one record ------------------------------------------------------------------------------------------------- */
 
 static void event_to_stderr(enum log_level level, const char *event, const char *message,
                             const struct log_field *fields) {

@@ -15,7 +15,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-/* --- rings (log_ring.c) ------------------------------------------------------------------------------------------- */
+/* --- rings (log_ring.c) ----------------------------------------------------------------------------------------- */
 
 /* What stands before each record; a NULL sink is filler up to the ring's end. Records start at multiples of its size,
  * so that there is always room for a filler. */
@@ -52,7 +52,7 @@ bool ring_is_empty(const struct log_ring *r);
 bool ring_drain(struct log_ring *r, uint64_t now_ms);
 void ring_free(struct log_ring *r);
 
-/* --- sinks (log_sink.c) ------------------------------------------------------------------------------------------- */
+/* --- sinks (log_sink.c) ----------------------------------------------------------------------------------------- */
 
 enum sink_kind {
     SINK_FILE,   /* never blocks for long: written at once, as much as there is */
@@ -102,7 +102,7 @@ void sink_reopen(struct log_sink *s);
 /* Frees all sinks; what they still hold is lost. The writer must have ended. */
 void sinks_close(void);
 
-/* --- the writer (log_writer.c) ------------------------------------------------------------------------------------ */
+/* --- the writer (log_writer.c) ---------------------------------------------------------------------------------- */
 
 void writer_start(void);
 void writer_stop(unsigned patience_ms);

@@ -145,7 +145,7 @@ void log_thread_end(void) {
     writer_nudge(false);
 }
 
-/* --- the consumer ------------------------------------------------------------------------------------------------- */
+/* --- the consumer ----------------------------------------------------------------------------------------------- */
 
 bool ring_is_empty(const struct log_ring *r) {
     return atomic_load(&r->head) == atomic_load_explicit(&r->tail, memory_order_relaxed);

@@ -48,7 +48,7 @@ void sink_lose(struct log_sink *s, uint64_t n) {
     atomic_fetch_add_explicit(&lost_total, n, memory_order_relaxed);
 }
 
-/* --- opening ------------------------------------------------------------------------------------------------------ */
+/* --- opening ---------------------------------------------------------------------------------------------------- */
 
 static enum sink_kind kind_of(int fd) {
     struct stat st;
@@ -121,7 +121,7 @@ void log_set_format(struct log_sink *s, enum log_format format) {
     atomic_store_explicit(&s->format, (int)format, memory_order_relaxed);
 }
 
-/* --- pending bytes ------------------------------------------------------------------------------------------------ */
+/* --- pending bytes ---------------------------------------------------------------------------------------------- */
 
 static size_t count_lines(const char *at, const char *end) {
     size_t n = 0;
@@ -180,7 +180,7 @@ bool sink_waits(const struct log_sink *s) {
     return s->start < s->end && !s->broken && s->fd >= 0;
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------------------------- */
 
 static bool syslog_connect(struct log_sink *s) {
     struct sockaddr_un to = {.sun_family = AF_UNIX};
@@ -313,7 +313,7 @@ void sink_append(struct log_sink *s, enum log_level level, struct slice line, ui
     if (!sink_put_line(s, level, line)) sink_lose(s, 1);
 }
 
-/* --- reopening and the end ---------------------------------------------------------------------------------------- */
+/* --- reopening and the end -------------------------------------------------------------------------------------- */
 
 /* What is left of a torn line belongs to the old file. */
 static void sink_forget_torn(struct log_sink *s) {

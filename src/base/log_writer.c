@@ -65,7 +65,7 @@ void log_reopen(void) {
     if (writer_generation()) writer_wake();
 }
 
-/* --- the writer thread -------------------------------------------------------------------------------------------- */
+/* --- the writer thread ------------------------------------------------------------------------------------------ */
 
 static void rings_adopt(void) {
     struct log_ring *next;
@@ -169,7 +169,7 @@ static void *writer_main(void *unused) {
     }
 }
 
-/* --- set-up, on the main thread ----------------------------------------------------------------------------------- */
+/* --- set-up, on the main thread --------------------------------------------------------------------------------- */
 
 /* All signals are blocked in the writer: they are the main thread's to handle, and a SIGPIPE becomes EPIPE. */
 static void writer_spawn(void) {

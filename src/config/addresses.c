@@ -11,7 +11,7 @@
 static const char address_hint[] =
     "write it like 127.0.0.1:80, \"[::1]:80\", \"*:80\", localhost:80 or unix:/run/app.sock";
 
-/* --- addresses ----------------------------------------------------------------------------------------------- */
+/* --- addresses -------------------------------------------------------------------------------------------------- */
 
 /* RFC 1123 2.1: letters, digits and hyphens, labels of 1 to 63; underscores because they are used. */
 static bool is_host_name(struct slice s) {
@@ -110,7 +110,7 @@ bool address_parse(struct slice s, bool listens, struct arena *a, struct address
     return true;
 }
 
-/* --- networks ------------------------------------------------------------------------------------------------ */
+/* --- networks --------------------------------------------------------------------------------------------------- */
 
 static bool parse_network_ip(struct slice s, struct cidr *out, unsigned *first_bit) {
     char text[INET6_ADDRSTRLEN];

@@ -24,7 +24,7 @@ static bool note_once(struct loader *l, struct map *known, struct slice key, con
                 first->place.source->name, first->place.line, first->place.column);
 }
 
-/* --- listeners ----------------------------------------------------------------------------------------------- */
+/* --- listeners -------------------------------------------------------------------------------------------------- */
 
 /* An address written one way, so that equal ones are equal texts. */
 static struct slice canonical_address(struct arena *a, const struct address_setting *address) {
@@ -60,7 +60,7 @@ bool finish_limits(struct loader *l, const struct settings_table *table, const s
     return true;
 }
 
-/* --- servers and backends ------------------------------------------------------------------------------------ */
+/* --- servers and backends --------------------------------------------------------------------------------------- */
 
 bool finish_server(struct loader *l, const struct settings_table *table, const struct node *map, void *base) {
     struct server_settings *s = base;

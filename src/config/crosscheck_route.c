@@ -23,7 +23,7 @@ bool finish_respond(struct loader *l, const struct settings_table *table, const 
     return FAIL(l, map->place, NULL, "an answer with status %u has no body", status);
 }
 
-/* --- routes -------------------------------------------------------------------------------------------------- */
+/* --- routes ----------------------------------------------------------------------------------------------------- */
 
 static bool name_route(struct loader *l, const struct node *map, struct route_settings *r) {
     char text[32];
@@ -97,7 +97,7 @@ static void find_shadowed_routes(struct loader *l, const struct settings_table *
     map_fini(&known);
 }
 
-/* --- frontends ----------------------------------------------------------------------------------------------- */
+/* --- frontends -------------------------------------------------------------------------------------------------- */
 
 static bool finish_tcp(struct loader *l, const struct settings_table *table, const struct node *map,
                        const struct frontend_settings *f) {

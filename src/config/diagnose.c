@@ -22,7 +22,7 @@ void diagnostics_fini(struct diagnostics *d) {
     *d = (struct diagnostics){0};
 }
 
-/* --- characters ---------------------------------------------------------------------------------------------- */
+/* --- characters ------------------------------------------------------------------------------------------------- */
 
 /* The bytes of the character at `p`; 1 for a byte that begins none. */
 static size_t char_len(const char *p, const char *end) {
@@ -69,7 +69,7 @@ static const char *keep_harmless(struct diagnostics *d, const char *text) {
     return arena_strndup(&d->arena, out, strlen(out));
 }
 
-/* --- collecting ---------------------------------------------------------------------------------------------- */
+/* --- collecting ------------------------------------------------------------------------------------------------- */
 
 const struct source *diagnostics_add_source(struct diagnostics *d, const char *name, char *text, size_t len) {
     struct source *s = arena_calloc(&d->arena, sizeof *s);
@@ -143,7 +143,7 @@ const struct diagnostic *diagnostics_find(struct diagnostics *d, size_t index) {
     return &d->v[index];
 }
 
-/* --- printing ------------------------------------------------------------------------------------------------ */
+/* --- printing --------------------------------------------------------------------------------------------------- */
 
 /* The bytes of the line break at `p` (0: none), as YAML 1.1 breaks lines, so that counts agree with the parser's. */
 static size_t break_len(const char *p, const char *end) {

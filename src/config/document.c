@@ -14,7 +14,7 @@
 
 #define FAIL(doc, place, hint, ...) diagnostics_add((doc)->d, SEVERITY_ERROR, place, hint, __VA_ARGS__)
 
-/* --- reading ------------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------------------------- */
 
 /* Reads all of a descriptor, one byte more than allowed at most; NULL with errno. From malloc. */
 static char *read_all(int fd, size_t *len) {
@@ -72,7 +72,7 @@ const struct node *document_parse(struct document *doc) {
     return doc->source ? parse_source(doc, doc->source) : NULL;
 }
 
-/* --- merging ------------------------------------------------------------------------------------------------- */
+/* --- merging ---------------------------------------------------------------------------------------------------- */
 
 struct section { /* frontends or backends of all files */
     const char *key, *what;
@@ -124,7 +124,7 @@ static void add_file(struct document *doc, struct section sections[2], const cha
     }
 }
 
-/* --- include ------------------------------------------------------------------------------------------------- */
+/* --- include ---------------------------------------------------------------------------------------------------- */
 
 struct files { /* those that were read, by device and inode */
     struct {

@@ -19,7 +19,7 @@ struct reader {
     struct root_settings root;
 };
 
-/* --- frontends and backends ---------------------------------------------------------------------------------- */
+/* --- frontends and backends ------------------------------------------------------------------------------------- */
 
 /* Reads the body of one. Errors about all of it stand at its name. */
 static bool read_body(struct reader *r, const struct settings_table *table, const struct node_entry *e, void *base) {
@@ -86,7 +86,7 @@ static void warn_of_unused(struct reader *r, const struct node *frontends, const
                             r->l.backend_names[i]);
 }
 
-/* --- all of it ----------------------------------------------------------------------------------------------- */
+/* --- all of it -------------------------------------------------------------------------------------------------- */
 
 static uint32_t count_cpus(void) {
     cpu_set_t set;
@@ -161,7 +161,7 @@ struct config *config_parse(const char *name, struct slice text, const struct co
     return config;
 }
 
-/* --- printing ------------------------------------------------------------------------------------------------ */
+/* --- printing --------------------------------------------------------------------------------------------------- */
 
 void config_print(const struct config *c, FILE *out) {
     struct printer p = {.out = out, .backends = c->backends, .indent = 2};

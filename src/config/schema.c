@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-/* --- words --------------------------------------------------------------------------------------------------- */
+/* --- words ------------------------------------------------------------------------------------------------------ */
 
 bool nearest_word(struct slice word, const char *const *words, size_t count, char *out, size_t room) {
     enum { CANDIDATES = 500 };
@@ -43,7 +43,7 @@ void hint_words(char *out, size_t room, struct slice word, const char *intro, co
     join_words(out + n, room - n, intro, words, count);
 }
 
-/* --- what is wrong ------------------------------------------------------------------------------------------- */
+/* --- what is wrong ---------------------------------------------------------------------------------------------- */
 
 /* Not more of a value than a line bears. */
 int shown_len(struct slice s) {
@@ -91,7 +91,7 @@ static bool tell_later(struct loader *l, const struct setting *row, const struct
                            shown_len(value->text), value->text.p);
 }
 
-/* --- lists and maps ------------------------------------------------------------------------------------------ */
+/* --- lists and maps --------------------------------------------------------------------------------------------- */
 
 static bool read_item(struct loader *l, const struct setting *list, const struct node *value, void *slot) {
     const struct setting *item = list->item;
@@ -152,7 +152,7 @@ static bool read_map(struct loader *l, const struct setting *row, const struct n
     return schema_read(l, table, value, inner);
 }
 
-/* --- one value, one map -------------------------------------------------------------------------------------- */
+/* --- one value, one map ----------------------------------------------------------------------------------------- */
 
 static bool read_by_type(struct loader *l, const struct setting *row, const struct node *value, void *base,
                          uint64_t *number) {

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* --- texts --------------------------------------------------------------------------------------------------- */
+/* --- texts ------------------------------------------------------------------------------------------------------ */
 
 static bool is_plain_safe(struct slice s) {
     static const char *const words[] = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"};
@@ -58,7 +58,7 @@ void yaml_print_text(FILE *out, struct slice text) {
     fputc('"', out);
 }
 
-/* --- what is set --------------------------------------------------------------------------------------------- */
+/* --- what is set ------------------------------------------------------------------------------------------------ */
 
 static const void *at(const struct setting *row, const void *base) {
     return (const char *)base + row->offset;
@@ -130,7 +130,7 @@ static bool is_set(const struct printer *p, const struct setting *row, const voi
     }
 }
 
-/* --- printing ------------------------------------------------------------------------------------------------ */
+/* --- printing --------------------------------------------------------------------------------------------------- */
 
 void printer_key(struct printer *p, const char *key) {
     unsigned spaces = p->is_item ? p->indent - 2 : p->indent;

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* --- numbers ------------------------------------------------------------------------------------------------- */
+/* --- numbers ---------------------------------------------------------------------------------------------------- */
 
 static const char *const type_names[] = {
     [SETTING_DURATION] = "a duration",
@@ -118,7 +118,7 @@ bool read_number(struct loader *l, const struct setting *row, const struct node 
     return true;
 }
 
-/* --- texts --------------------------------------------------------------------------------------------------- */
+/* --- texts ------------------------------------------------------------------------------------------------------ */
 
 static bool check_text(const struct setting *row, struct slice text, struct complaint *c) {
     if (row->type == SETTING_NAME && !name_check(text, c)) return false;

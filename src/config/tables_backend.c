@@ -3,7 +3,7 @@
 #include "crosscheck_internal.h"
 #include "tables_internal.h"
 
-/* --- balance ------------------------------------------------------------------------------------------------- */
+/* --- balance ---------------------------------------------------------------------------------------------------- */
 
 /* The first word is the one that is built; the numbers of the others are not stored. */
 const struct setting_word words_balance[] = {{"round_robin", BALANCE_ROUND_ROBIN},
@@ -30,7 +30,7 @@ static const struct setting rows_hash[] = {
 const struct settings_table table_balance_hash = {
     .path = "backends.NAME.balance", .what = "balance", TABLE_ROWS(rows_hash)};
 
-/* --- servers ------------------------------------------------------------------------------------------------- */
+/* --- servers ---------------------------------------------------------------------------------------------------- */
 
 static const struct setting_word words_send_proxy[] = {
     {"off", SEND_PROXY_OFF}, {"v1", SEND_PROXY_V1}, {"v2", SEND_PROXY_V2}, {NULL, 0}};
@@ -95,7 +95,7 @@ static const struct settings_table table_server = {.path = "backends.NAME.server
 static const struct setting item_server = {
     .key = "servers", .type = SETTING_MAP, .width = sizeof(struct server_settings), .table = &table_server};
 
-/* --- pool ---------------------------------------------------------------------------------------------------- */
+/* --- pool ------------------------------------------------------------------------------------------------------- */
 
 static const struct setting rows_pool[] = {
     {.key = "max_idle",
@@ -117,7 +117,7 @@ static const struct setting rows_pool[] = {
 };
 const struct settings_table table_pool = {.path = "backends.NAME.pool", .what = "pool", TABLE_ROWS(rows_pool)};
 
-/* --- what is not built yet ----------------------------------------------------------------------------------- */
+/* --- what is not built yet -------------------------------------------------------------------------------------- */
 
 static const struct setting rows_health_http[] = {
     {.key = "path",
@@ -263,8 +263,7 @@ static const struct setting rows_drain[] = {
 };
 const struct settings_table table_drain = {.path = "backends.NAME.drain", .what = "drain", TABLE_ROWS(rows_drain)};
 
-/* --- the backend
- * ------------------------------------------------------------------------------------------------------ */
+/* --- the backend ------------------------------------------------------------------------------------------------ */
 
 static const struct setting rows_timeouts[] = {BACKEND_TIMEOUT_ROWS(struct backend_settings, timeouts)};
 static const struct settings_table table_timeouts = {

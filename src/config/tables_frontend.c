@@ -3,7 +3,7 @@
 #include "crosscheck_internal.h"
 #include "tables_internal.h"
 
-/* --- parts that `defaults` has too --------------------------------------------------------------------------- */
+/* --- parts that `defaults` has too ------------------------------------------------------------------------------ */
 
 static const struct setting rows_limits[] = {
     {.key = "header_size",
@@ -73,7 +73,7 @@ static const struct setting rows_forwarded[] = {
 const struct settings_table table_forwarded = {
     .path = "frontends.NAME.forwarded", .what = "forwarded", TABLE_ROWS(rows_forwarded)};
 
-/* --- bind ---------------------------------------------------------------------------------------------------- */
+/* --- bind ------------------------------------------------------------------------------------------------------- */
 
 static const struct setting rows_listener[] = {
     {.key = "address",
@@ -110,7 +110,7 @@ static const struct setting item_listener = {
 static const struct setting item_route = {
     .key = "routes", .type = SETTING_MAP, .width = sizeof(struct route_settings), .table = &table_route};
 
-/* --- the frontend -------------------------------------------------------------------------------------------- */
+/* --- the frontend ----------------------------------------------------------------------------------------------- */
 
 static const struct setting rows_timeouts[] = {FRONTEND_TIMEOUT_ROWS(struct frontend_settings, timeouts)};
 static const struct settings_table table_timeouts = {

@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-/* --- logs ---------------------------------------------------------------------------------------------------- */
+/* --- logs ------------------------------------------------------------------------------------------------------- */
 
 static const struct setting_word words_level[] = {
     {"debug", LEVEL_DEBUG}, {"info", LEVEL_INFO}, {"warn", LEVEL_WARN}, {"error", LEVEL_ERROR}, {NULL, 0},
@@ -94,7 +94,7 @@ static const struct setting rows_access_log[] = {
 const struct settings_table table_access_log = {
     .path = "frontends.NAME.access_log", .what = "an access log", TABLE_ROWS(rows_access_log)};
 
-/* --- global -------------------------------------------------------------------------------------------------- */
+/* --- global ----------------------------------------------------------------------------------------------------- */
 
 static const struct setting_word words_workers[] = {{"auto", 0}, {NULL, 0}};
 static const struct setting_word words_control_level[] = {{"user", 0}, {"operator", 1}, {"admin", 2}, {NULL, 0}};
@@ -220,7 +220,7 @@ static const struct setting rows_global[] = {
 };
 const struct settings_table table_global = {.path = "global", .what = "global", TABLE_ROWS(rows_global)};
 
-/* --- defaults ------------------------------------------------------------------------------------------------ */
+/* --- defaults --------------------------------------------------------------------------------------------------- */
 
 static const struct setting rows_default_timeouts[] = {
     FRONTEND_TIMEOUT_ROWS(struct defaults, frontend.timeouts),
@@ -297,7 +297,7 @@ static const struct setting rows_defaults[] = {
 };
 const struct settings_table table_defaults = {.path = "defaults", .what = "defaults", TABLE_ROWS(rows_defaults)};
 
-/* --- the root ------------------------------------------------------------------------------------------------ */
+/* --- the root --------------------------------------------------------------------------------------------------- */
 
 /* `include`, `frontends` and `backends` are read by document_load.c, in an order of their own. */
 static bool parse_nothing(struct loader *l, const struct setting *row, const struct node *value, void *base) {

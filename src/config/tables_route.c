@@ -3,7 +3,7 @@
 #include "crosscheck_internal.h"
 #include "tables_internal.h"
 
-/* --- match --------------------------------------------------------------------------------------------------- */
+/* --- match ------------------------------------------------------------------------------------------------------ */
 
 static const struct setting item_host = {
     .key = "host", .type = SETTING_TEXT, .width = sizeof(char *), .check = check_host, .value = "host name"};
@@ -67,7 +67,7 @@ static const struct setting rows_match[] = {
 const struct settings_table table_match = {
     .path = "frontends.NAME.routes.match", .what = "a match", TABLE_ROWS(rows_match), .finish = finish_match};
 
-/* --- actions ------------------------------------------------------------------------------------------------- */
+/* --- actions ---------------------------------------------------------------------------------------------------- */
 
 static const struct setting rows_share[] = {
     {.key = "backend", .type = SETTING_BACKEND, .flags = REQUIRED, .help = "one of the backends"},
@@ -119,7 +119,7 @@ static const struct setting rows_respond[] = {
 static const struct settings_table table_respond = {
     .path = "frontends.NAME.routes.respond", .what = "a respond", TABLE_ROWS(rows_respond), .finish = finish_respond};
 
-/* --- what stands beside an action ---------------------------------------------------------------------------- */
+/* --- what stands beside an action ------------------------------------------------------------------------------- */
 
 static const struct setting rows_rewrite[] = {
     {.key = "path_prefix",
@@ -174,7 +174,7 @@ static const struct setting rows_timeouts[] = {
 static const struct settings_table table_timeouts = {
     .path = "frontends.NAME.routes.timeouts", .what = "a route's timeouts", TABLE_ROWS(rows_timeouts)};
 
-/* --- the route ----------------------------------------------------------------------------------------------- */
+/* --- the route -------------------------------------------------------------------------------------------------- */
 
 static bool is_backend(const void *base) {
     return ((const struct route_settings *)base)->action == ROUTE_BACKEND;

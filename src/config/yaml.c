@@ -47,7 +47,7 @@ static struct node *new_node(struct builder *b, enum node_kind kind, struct plac
     return n;
 }
 
-/* --- adding a finished or just opened node to what is open --------------------------------------------------- */
+/* --- adding a finished or just opened node to what is open ------------------------------------------------------ */
 
 static void append(struct builder *b, struct open_node *open, const struct node *key, const struct node *value) {
     struct node_entry *e = arena_alloc(b->arena, sizeof *e);
@@ -106,7 +106,7 @@ static bool refuse_tag(struct builder *b, const yaml_char_t *tag, struct place p
     return FAIL(b, place, "leave the tag away", "YAML tags are not part of the language");
 }
 
-/* --- events -------------------------------------------------------------------------------------------------- */
+/* --- events ----------------------------------------------------------------------------------------------------- */
 
 static bool on_scalar(struct builder *b, const yaml_event_t *event, struct place place) {
     struct slice text = {(const char *)event->data.scalar.value, event->data.scalar.length};
@@ -219,7 +219,7 @@ static bool on_event(struct builder *b, const yaml_event_t *event) {
     }
 }
 
-/* --- what libyaml finds wrong -------------------------------------------------------------------------------- */
+/* --- what libyaml finds wrong ----------------------------------------------------------------------------------- */
 
 /* The bytes from a place on, to see what libyaml stumbled over. */
 static struct slice text_at(const struct source *source, yaml_mark_t mark) {
@@ -288,7 +288,7 @@ const struct node *yaml_parse(struct arena *a, struct diagnostics *d, const stru
     return ok ? b.root : NULL;
 }
 
-/* --- nodes --------------------------------------------------------------------------------------------------- */
+/* --- nodes ------------------------------------------------------------------------------------------------------ */
 
 const struct node *node_find(const struct node *map, const char *key) {
     if (map->kind != NODE_MAP) return NULL;

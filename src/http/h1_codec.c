@@ -95,7 +95,7 @@ static enum h1_event end_message(const struct step *s, const struct fields *trai
     return H1_END;
 }
 
-/* ---------------------------------------------------------------------------------------------------- the head */
+/* --- the head --------------------------------------------------------------------------------------------------- */
 
 /* RFC 9112 section 2.2. */
 static bool skip_empty_lines(const struct step *s) {
@@ -236,7 +236,7 @@ static enum h1_event next_head(const struct step *s) {
     return failure == FAILURE_NONE ? give_head(s) : refuse(c, s->out, failure);
 }
 
-/* ---------------------------------------------------------------------------------------------------- the body */
+/* --- the body --------------------------------------------------------------------------------------------------- */
 
 static enum h1_event next_of_length(const struct step *s) {
     struct h1_codec *c = s->c;

@@ -19,8 +19,7 @@ static void print_head(struct h1_session *s, const struct message *m, const stru
     conn_commit(s->conn, (size_t)(end - at));
 }
 
-/* --- responses
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- responses -------------------------------------------------------------------------------------------------- */
 
 static void send_interim(struct h1_session *s, const struct message *m) {
     if (s->peer_10) return; /* HTTP/1.0 knows no 1xx (RFC 9110 section 15.2) */
@@ -63,8 +62,7 @@ static void send_response(struct h1_session *s, const struct message *m, bool en
     print_head(s, m, &f);
 }
 
-/* --- requests
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- requests --------------------------------------------------------------------------------------------------- */
 
 static void send_request(struct h1_session *s, const struct message *m, bool end) {
     struct h1_framing f = {
@@ -79,8 +77,7 @@ static void send_request(struct h1_session *s, const struct message *m, bool end
     print_head(s, m, &f);
 }
 
-/* --- the contract
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- the contract ----------------------------------------------------------------------------------------------- */
 
 static void h1_send_head(struct stream *stream, const struct message *m, bool end) {
     struct h1_session *s = session_of(stream);

@@ -14,8 +14,7 @@ enum { WAIT_NONE, WAIT_IDLE, WAIT_HEAD, WAIT_STALL };
 
 static const struct conn_events conn_events_h1;
 
-/* --- timeouts
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- timeouts --------------------------------------------------------------------------------------------------- */
 
 /* Bytes received and not taken yet; of what cannot be read as HTTP all is taken, as the failed request's. */
 static size_t left_over(const struct h1_session *s) {
@@ -48,8 +47,7 @@ void h1_update_wait(struct h1_session *s) {
     conn_set_timeout(s->conn, us[wait], wait == WAIT_STALL);
 }
 
-/* --- ends
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- ends ------------------------------------------------------------------------------------------------------- */
 
 void h1_count_bytes(struct h1_session *s) {
     s->stream.bytes_in = s->conn->bytes_in - left_over(s) - s->mark_in;
@@ -125,8 +123,7 @@ static void begin_stream(struct h1_session *s) {
     s->stream.bytes_in = s->stream.bytes_out = 0;
 }
 
-/* --- bytes in: requests
- * ---------------------------------------------------------------------------------------------------- */
+/* --- bytes in: requests ----------------------------------------------------------------------------------------- */
 
 static void open_client_stream(struct h1_session *s) {
     begin_stream(s);
@@ -177,8 +174,7 @@ static void drain_request(struct h1_session *s, size_t bytes) {
     }
 }
 
-/* --- bytes in: responses
- * ---------------------------------------------------------------------------------------------------- */
+/* --- bytes in: responses ---------------------------------------------------------------------------------------- */
 
 static void on_response_head(struct h1_session *s, struct message *m) {
     s->interim = m->status < 200 && m->status != 101;
@@ -194,8 +190,7 @@ static enum failure lost_response(const struct h1_session *s) {
     return s->stream.reused ? FAILURE_closed_idle : FAILURE_reset_before_response;
 }
 
-/* --- the pump
- * -------------------------------------------------------------------------------------------------------------- */
+/* --- the pump --------------------------------------------------------------------------------------------------- */
 
 /* Requests behind the one in progress wait, and so do all as long as the client does not read its responses. */
 static bool must_wait(const struct h1_session *s) {
@@ -298,8 +293,7 @@ static size_t h1_on_read(struct conn *c, struct slice bytes) {
     return bytes.n - in.n;
 }
 
-/* --- the conn's other events
- * ------------------------------------------------------------------------------------------------ */
+/* --- the conn's other events ------------------------------------------------------------------------------------ */
 
 static void client_eof(struct h1_session *s) {
     struct h1_result r;
@@ -401,8 +395,7 @@ static const struct conn_events conn_events_h1 = {
     .on_timeout = h1_on_timeout,
 };
 
-/* --- operations
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- operations ------------------------------------------------------------------------------------------------- */
 
 static struct stream *h1_open_stream(struct session *session, const struct stream_events *events, void *owner) {
     struct h1_session *s = LG_CONTAINER_OF(session, struct h1_session, session);

@@ -36,8 +36,7 @@ static void conn_moved(struct conn *c) {
     if (c->renew && deadline_is_set(&c->deadline)) deadline_set(c->loop, &c->deadline, c->timeout_us);
 }
 
-/* --- birth
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- birth ------------------------------------------------------------------------------------------------------ */
 
 static struct conn *conn_new(struct loop *loop, int fd, enum conn_state state, const struct conn_events *events,
                              void *owner) {
@@ -74,8 +73,7 @@ void conn_set_owner(struct conn *c, const struct conn_events *events, void *owne
     if (events && !c->error_told) loop_defer(c->loop, &c->task);
 }
 
-/* --- death
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- death ------------------------------------------------------------------------------------------------------ */
 
 static void conn_bury(struct conn *c) {
     if (c->state == CONN_CLOSED) return;
@@ -131,8 +129,7 @@ void conn_close(struct conn *c, enum conn_close_how how) {
     conn_closing_step(c);
 }
 
-/* --- writing
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------------------------- */
 
 /* Records a failure; the owner hears of it at the end of the turn. */
 static void conn_break(struct conn *c, int error_number) {
@@ -277,8 +274,7 @@ void conn_shutdown(struct conn *c) {
     conn_flush(c);
 }
 
-/* --- reading
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------------------------- */
 
 /* Presents kept bytes, if the owner takes any now. */
 static void conn_present_kept(struct conn *c) {
@@ -368,8 +364,7 @@ void conn_resume(struct conn *c) {
     if ((c->in.bytes && !c->in_read) || (c->eof && !c->eof_told)) loop_defer(c->loop, &c->task);
 }
 
-/* --- events
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- events ----------------------------------------------------------------------------------------------------- */
 
 static void conn_tell_drained(struct conn *c) {
     if (c->out.bytes || !c->congested) return;

@@ -32,7 +32,7 @@ static void set_ip(struct addr *a, int family, const void *ip, uint16_t port) {
     }
 }
 
-/* --- version 1 ---------------------------------------------------------------------------------------------------- */
+/* --- version 1 -------------------------------------------------------------------------------------------------- */
 
 /* A word up to the next single space; an empty one is an error. */
 static bool v1_word(struct slice *rest, struct slice *word) {
@@ -90,7 +90,7 @@ static enum proxy_parse v1_parse(struct slice in, size_t *used, bool *has_addr, 
     return PROXY_DONE;
 }
 
-/* --- version 2 ---------------------------------------------------------------------------------------------------- */
+/* --- version 2 -------------------------------------------------------------------------------------------------- */
 
 static uint16_t read_u16(const uint8_t *p) {
     return (uint16_t)(p[0] << 8 | p[1]);
@@ -151,7 +151,7 @@ enum proxy_parse proxy_parse(struct slice in, size_t *used, bool *has_addr, stru
     return PROXY_BAD;
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------------------------- */
 
 /* AF_INET when both are IPv4 (or mapped), AF_INET6 when both have an IP, else AF_UNSPEC. */
 static int common_family(const struct addr *a, const struct addr *b, struct in6_addr ip[2]) {

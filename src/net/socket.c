@@ -33,7 +33,7 @@ static bool fail(const struct addr *a, struct error *e) {
     return error_set_errno(e, "cannot listen on %s", text);
 }
 
-/* --- TCP ---------------------------------------------------------------------------------------------------------- */
+/* --- TCP -------------------------------------------------------------------------------------------------------- */
 
 static bool bind_tcp(int fd, const struct addr *a, bool any_family, bool shared) {
     if (!set_flag(fd, SOL_SOCKET, SO_REUSEADDR, 1)) return false;
@@ -88,7 +88,7 @@ static struct addr any_addr(const struct addr *a) {
     return any4;
 }
 
-/* --- UNIX --------------------------------------------------------------------------------------------------------- */
+/* --- UNIX ------------------------------------------------------------------------------------------------------- */
 
 /* Removes a socket file that nobody accepts on any more. False with errno when somebody does, or it is another file. */
 static bool unix_make_way(const struct addr *a) {
@@ -133,7 +133,7 @@ static unsigned open_unix_group(const struct addr *a, unsigned backlog, unsigned
     return count;
 }
 
-/* --- both --------------------------------------------------------------------------------------------------------- */
+/* --- both ------------------------------------------------------------------------------------------------------- */
 
 bool socket_listen(const struct addr *a, bool any_family, unsigned backlog, unsigned count, int *fds, struct error *e) {
     LG_ASSERT(count > 0);

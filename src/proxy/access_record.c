@@ -105,7 +105,7 @@ static const struct {
     {SLICE(" traceparent="), AT_traceparent},
 };
 
-/* --- writing ------------------------------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------------------------- */
 
 #define ELLIPSIS SLICE("\xe2\x80\xa6")
 enum {
@@ -255,7 +255,7 @@ static void put_tries(struct writer *w, const struct access_record *r) {
     put(w, SLICE("]"));
 }
 
-/* --- fields ------------------------------------------------------------------------------------------------------- */
+/* --- fields ----------------------------------------------------------------------------------------------------- */
 
 static void put_value(struct writer *w, const struct access_record *r, const struct field_row *row) {
     const void *at = (const char *)r + row->offset;

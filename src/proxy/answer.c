@@ -90,8 +90,7 @@ void answer_respond(struct answer *a, const struct route_settings *route, struct
     if (a->body.n && !typed) fields_add(&a->head.fields, SLICE("Content-Type"), SLICE("text/plain; charset=utf-8"));
 }
 
-/* --- redirects
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- redirects -------------------------------------------------------------------------------------------------- */
 
 /* The host without its port; an IPv6 address keeps its brackets. */
 static struct slice host_without_port(struct slice host) {

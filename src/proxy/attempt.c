@@ -72,8 +72,7 @@ void attempts_feed(struct env *env) {
     loop_defer(&env->loop, &env->feed);
 }
 
-/* --- the try
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- the try ---------------------------------------------------------------------------------------------------- */
 
 void attempt_init(struct attempt *a, struct env *env, const struct attempt_events *events) {
     *a = (struct attempt){.events = events, .env = env, .connect_us = UINT64_MAX};

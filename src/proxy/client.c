@@ -9,8 +9,7 @@ static struct client *client_of(struct exchange_client *base) {
     return LG_CONTAINER_OF(base, struct client, base);
 }
 
-/* --- the end
- * ----------------------------------------------------------------------------------------------------------------- */
+/* --- the end ---------------------------------------------------------------------------------------------------- */
 
 static void on_grave(struct task *task) {
     struct client *c = LG_CONTAINER_OF(task, struct client, grave);
@@ -60,8 +59,7 @@ static void on_session_close(struct session *session) {
 
 static const struct session_events client_session_events = {.on_stream = on_stream, .on_close = on_session_close};
 
-/* --- PROXY header
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- PROXY header ----------------------------------------------------------------------------------------------- */
 
 static void client_begin(struct client *c, struct conn *conn) {
     const struct frontend *f = c->base.frontend;

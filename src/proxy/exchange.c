@@ -6,8 +6,7 @@
 
 #include "exchange_internal.h"
 
-/* --- states
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- states ----------------------------------------------------------------------------------------------------- */
 
 #define TO(state) (1U << EXCHANGE_##state)
 static const uint16_t legal_moves[] = {
@@ -27,8 +26,7 @@ void exchange_set_state(struct exchange *x, enum exchange_state to) {
     x->state = (uint8_t)to;
 }
 
-/* --- steps: true when the next state is to be looked at now
- * ------------------------------------------------------------------ */
+/* --- steps: true when the next state is to be looked at now ----------------------------------------------------- */
 
 static bool step_route(struct exchange *x) {
     const struct frontend *f = x->client->frontend;
@@ -157,8 +155,7 @@ void exchange_run(struct exchange *x) {
     }
 }
 
-/* --- failures and the end
- * ------------------------------------------------------------------------------------------------------- */
+/* --- failures and the end --------------------------------------------------------------------------------------- */
 
 void exchange_end_try(struct exchange *x, enum failure f) {
     if (!x->attempt.member) return;

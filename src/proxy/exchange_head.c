@@ -4,8 +4,7 @@
 
 #include "exchange_internal.h"
 
-/* --- requests
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- requests --------------------------------------------------------------------------------------------------- */
 
 static bool is_usable_id(struct slice id) {
     if (id.n == 0 || id.n > REQUEST_ID_MAX) return false;
@@ -63,8 +62,7 @@ void exchange_rewrite_request(struct exchange *x) {
     x->request.keep_alive = x->picked->settings->send_proxy == SEND_PROXY_OFF;
 }
 
-/* --- answers of our own
- * -------------------------------------------------------------------------------------------------------- */
+/* --- answers of our own ----------------------------------------------------------------------------------------- */
 
 static void build_answer(struct exchange *x, struct answer *a) {
     if (x->cause != FAILURE_NONE) {

@@ -3,8 +3,7 @@
 
 #include "exchange_internal.h"
 
-/* --- back-pressure
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- back-pressure ---------------------------------------------------------------------------------------------- */
 
 void exchange_pause_front(struct exchange *x, bool pause) {
     if (!x->front || x->front_paused == pause) return;
@@ -24,8 +23,7 @@ static void pause_back(struct exchange *x, bool pause) {
         x->back->ops->resume(x->back);
 }
 
-/* --- the request
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- the request ------------------------------------------------------------------------------------------------ */
 
 static void send_request_body(struct exchange *x, struct slice body, bool more) {
     replay_add(&x->replay, &x->env->loop.chunks, body);
@@ -108,8 +106,7 @@ static void front_on_close(struct stream *s, enum failure f) {
 const struct stream_events exchange_front_events = {front_on_head,     front_on_body, front_on_end,
                                                     front_on_writable, front_on_fail, front_on_close};
 
-/* --- the response
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- the response ----------------------------------------------------------------------------------------------- */
 
 static void forward_interim(struct exchange *x, struct message *m) {
     response_rewrite(m, &(struct response_rewrite){0});

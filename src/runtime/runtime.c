@@ -33,8 +33,7 @@ struct runtime {
     bool pid_written;
 };
 
-/* --- listeners
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- listeners -------------------------------------------------------------------------------------------------- */
 
 static void tell_listening(const struct frontend *f, const struct addr *a, unsigned workers) {
     char text[ADDR_TEXT_MAX];
@@ -77,8 +76,7 @@ static void remove_socket_files(struct runtime *r) {
     free(r->socket_files);
 }
 
-/* --- stopping
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- stopping --------------------------------------------------------------------------------------------------- */
 
 static void stop_now(struct runtime *r) {
     r->state = STOPPED;
@@ -140,8 +138,7 @@ static void watch_signals(struct runtime *r) {
     }
 }
 
-/* --- starting
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- starting --------------------------------------------------------------------------------------------------- */
 
 static void on_gate_left(struct worker *w) {
     struct runtime *r = w->owner;

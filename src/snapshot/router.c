@@ -50,7 +50,7 @@ struct router {
     struct map pairs;
 };
 
-/* --- names -------------------------------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------------------------ */
 
 /* The longest suffix that has at least a byte in front of it. */
 static const struct name *find_suffix(const struct names *hosts, struct slice host) {
@@ -159,7 +159,7 @@ static void link_paths(struct names *paths) {
         ((struct name *)e->value)->wider = find_prefix(paths, e->key, e->key.n - 1);
 }
 
-/* --- building ----------------------------------------------------------------------------------------------------- */
+/* --- building --------------------------------------------------------------------------------------------------- */
 
 static struct slice pair_key(const uint32_t key[2]) {
     return slice_from((const char *)key, 2 * sizeof *key);
@@ -223,7 +223,7 @@ void router_free(struct router *r) {
     free(r);
 }
 
-/* --- the remaining conditions ------------------------------------------------------------------------------------- */
+/* --- the remaining conditions ----------------------------------------------------------------------------------- */
 
 static bool is_any(const char *value) {
     return value[0] == '*' && value[1] == '\0';
@@ -327,7 +327,7 @@ static bool rest_holds(const struct match_settings *m, const struct message *req
            (m->sources.count == 0 || cidr_list_has(&m->sources, client));
 }
 
-/* --- finding ------------------------------------------------------------------------------------------------------ */
+/* --- finding ---------------------------------------------------------------------------------------------------- */
 
 int router_find(const struct router *r, const struct message *request, const struct addr *client) {
     uint32_t best = UINT32_MAX;

@@ -54,7 +54,7 @@ void fake_expect_no_field(const struct fake_stream *f, const char *name) {
     if (at && (at == f->fields || at[-1] == '\n')) fail_msg("there is a %s among:\n%s", name, f->fields);
 }
 
-/* --- operations --------------------------------------------------------------------------------------------------- */
+/* --- operations ------------------------------------------------------------------------------------------------- */
 
 /* The last thing that an operation does. */
 static void check_complete(struct fake_stream *f) {
@@ -134,7 +134,7 @@ void fake_stream_init(struct fake_stream *f, bool is_client) {
     *f = (struct fake_stream){.stream = {.ops = &fake_stream_ops}, .open = true, .closes_itself = is_client};
 }
 
-/* --- events ------------------------------------------------------------------------------------------------------- */
+/* --- events ----------------------------------------------------------------------------------------------------- */
 
 void fake_head(struct fake_stream *f, struct message *m) {
     assert_true(f->open);

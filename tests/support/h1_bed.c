@@ -6,7 +6,7 @@
 struct h1_bed bed;
 static struct session_timeouts next_times;
 
-/* --- the account -------------------------------------------------------------------------------------------------- */
+/* --- the account ------------------------------------------------------------------------------------------------ */
 
 LG_PRINTF(1, 2)
 static void note(const char *format, ...) {
@@ -31,7 +31,7 @@ void bed_await(const char *log) {
     bed.log[bed.log_len = 0] = '\0';
 }
 
-/* --- the exchange ------------------------------------------------------------------------------------------------- */
+/* --- the exchange ----------------------------------------------------------------------------------------------- */
 
 static void on_head(struct stream *s, struct message *m) {
     (void)s;
@@ -83,7 +83,7 @@ static void on_close(struct stream *s, enum failure f) {
 
 static const struct stream_events stream_events = {on_head, on_body, on_end, on_writable, on_fail, on_close};
 
-/* --- the session's owner ------------------------------------------------------------------------------------------ */
+/* --- the session's owner ---------------------------------------------------------------------------------------- */
 
 static void on_stream(struct session *s, struct stream *stream) {
     (void)s;
@@ -109,7 +109,7 @@ static void on_gone(struct session *s) {
 
 static const struct session_events session_events = {on_stream, on_idle, on_gone};
 
-/* --- birth and death ---------------------------------------------------------------------------------------------- */
+/* --- birth and death -------------------------------------------------------------------------------------------- */
 
 void bed_times(uint64_t idle_us, uint64_t head_us, uint64_t stall_us) {
     next_times = (struct session_timeouts){idle_us, head_us, stall_us};
@@ -159,7 +159,7 @@ void bed_open_server_tcp(void) {
     open_session(peer_open_tcp(&bed.peer), false);
 }
 
-/* --- sending ------------------------------------------------------------------------------------------------------ */
+/* --- sending ---------------------------------------------------------------------------------------------------- */
 
 struct message bed_request(const char *method, const char *uri, enum body_kind body, uint64_t length) {
     return (struct message){.method = (uint8_t)method_find(slice_of(method)),
@@ -227,7 +227,7 @@ void bed_get(const char *uri) {
     bed_send_head(&m, true);
 }
 
-/* --- within a turn ------------------------------------------------------------------------------------------------ */
+/* --- within a turn ---------------------------------------------------------------------------------------------- */
 
 static void on_check(struct ev_loop *ev, ev_check *w, int events) {
     (void)events;

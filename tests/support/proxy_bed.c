@@ -89,7 +89,7 @@ static void remove_fake_session(void) {
     peer_close(&pb.back_peer);
 }
 
-/* --- birth and death ---------------------------------------------------------------------------------------------- */
+/* --- birth and death -------------------------------------------------------------------------------------------- */
 
 int proxy_set_up(void **state) {
     (void)state;
@@ -152,7 +152,7 @@ int proxy_tear_down(void **state) {
     return 0;
 }
 
-/* --- messages ----------------------------------------------------------------------------------------------------- */
+/* --- messages --------------------------------------------------------------------------------------------------- */
 
 /* The head's bytes live as long as a read buffer does: only until the next message. */
 static struct {
@@ -217,7 +217,7 @@ struct message *proxy_response(unsigned status, enum body_kind body, uint64_t le
     return &made.m;
 }
 
-/* --- requests ----------------------------------------------------------------------------------------------------- */
+/* --- requests --------------------------------------------------------------------------------------------------- */
 
 void proxy_start(struct message *m) {
     fake_stream_init(&pb.front, true);

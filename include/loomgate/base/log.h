@@ -20,7 +20,7 @@ enum log_target { LOG_TO_STDERR, LOG_TO_STDOUT, LOG_TO_FILE, LOG_TO_SYSLOG };
 /* Where records go. Sinks with the same target and path are one (opened once, records of both interleave whole). */
 struct log_sink;
 
-/* --- set-up, on the main thread ------------------------------------------------------------------------------- */
+/* --- set-up, on the main thread --------------------------------------------------------------------------------- */
 
 /* Starts the writer; `queue` is records a ring (one ring a thread; a record counts as 512 bytes of it). Until
  * log_init, and after log_fini, log_event() writes straight to stderr as text. */
@@ -91,7 +91,7 @@ void log_flush(void);
 /* Forgets the calling thread's ring once the writer has emptied it; call before the thread ends. */
 void log_thread_end(void);
 
-/* --- rendering helpers (also used by the access record) ---------------------------------------------------------- */
+/* --- rendering helpers (also used by the access record) --------------------------------------------------------- */
 
 /* Writes `s` as the inside of a JSON string: control characters, quotes, backslashes and bytes that are not valid
  * UTF-8 (as \u00XX) escaped; never past `end`; returns the new position (cut at a whole character when full). */

@@ -20,7 +20,7 @@ static struct peer peers[PEERS];
 static unsigned ended, rooms;
 static enum failure cause;
 
-/* --- one exchange ------------------------------------------------------------------------------------------------- */
+/* --- one exchange ----------------------------------------------------------------------------------------------- */
 
 static void on_head(struct stream *s, struct message *m) {
     (void)s, (void)m;
@@ -104,7 +104,7 @@ static void use(unsigned i) {
     assert_int_equal(cause, FAILURE_NONE);
 }
 
-/* --- taking ------------------------------------------------------------------------------------------------------- */
+/* --- taking ----------------------------------------------------------------------------------------------------- */
 
 static void an_empty_pool_has_nothing(void **state) {
     (void)state;
@@ -157,7 +157,7 @@ static void a_taken_one_is_reused(void **state) {
     assert_int_equal(pools.idle, 0);
 }
 
-/* --- not kept ----------------------------------------------------------------------------------------------------- */
+/* --- not kept --------------------------------------------------------------------------------------------------- */
 
 static void worn_ones_are_closed(void **state) {
     (void)state;
@@ -224,7 +224,7 @@ static void what_is_too_much_goes_after_a_while(void **state) {
     peer_expect_nothing(&peers[3], &loop);
 }
 
-/* --- gone --------------------------------------------------------------------------------------------------------- */
+/* --- gone ------------------------------------------------------------------------------------------------------- */
 
 static void one_that_closes_leaves_by_itself(void **state) {
     (void)state;
@@ -285,7 +285,7 @@ static void an_uncertain_one_fails_and_says_so(void **state) {
     assert_int_equal(cause, FAILURE_closed_idle);
 }
 
-/* --- closing ------------------------------------------------------------------------------------------------------ */
+/* --- closing ---------------------------------------------------------------------------------------------------- */
 
 static void the_longest_idle_one_is_evicted(void **state) {
     (void)state;

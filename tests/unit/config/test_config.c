@@ -251,7 +251,7 @@ static void test_smallest(void **state) {
     config_free(c);
 }
 
-/* --- what is not built yet ------------------------------------------------------------------------------------ */
+/* --- what is not built yet -------------------------------------------------------------------------------------- */
 
 static void test_later(void **state) {
     static const struct {

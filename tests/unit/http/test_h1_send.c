@@ -23,7 +23,7 @@ static void ask_get(void) {
     ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n", "GET/ end");
 }
 
-/* --- responses ---------------------------------------------------------------------------------------------------- */
+/* --- responses -------------------------------------------------------------------------------------------------- */
 
 static void a_known_length(void **state) {
     (void)state;
@@ -184,7 +184,7 @@ static void an_old_client_that_asks_is_kept(void **state) {
     expect_bytes("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
 }
 
-/* --- interim ------------------------------------------------------------------------------------------------------ */
+/* --- interim ---------------------------------------------------------------------------------------------------- */
 
 #define EXPECTS "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
 
@@ -232,7 +232,7 @@ static void a_client_that_did_not_wait_for_100_is_kept(void **state) {
     expect_bytes("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
 }
 
-/* --- requests ----------------------------------------------------------------------------------------------------- */
+/* --- requests --------------------------------------------------------------------------------------------------- */
 
 static void requests_and_their_framing(void **state) {
     (void)state;
@@ -296,7 +296,7 @@ static void a_head_waits_for_its_body(void **state) {
     expect_bytes("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n"); /* not longer than to the turn's end */
 }
 
-/* --- back-pressure ------------------------------------------------------------------------------------------------ */
+/* --- back-pressure ---------------------------------------------------------------------------------------------- */
 
 static void a_slow_client_congests(void **state) {
     (void)state;
@@ -323,7 +323,7 @@ static void a_slow_client_congests(void **state) {
     assert_int_equal(bed.bytes_out, all);
 }
 
-/* --- breaking off ------------------------------------------------------------------------------------------------- */
+/* --- breaking off ----------------------------------------------------------------------------------------------- */
 
 static void break_off(void) {
     struct stream *s = bed.stream;
@@ -381,7 +381,7 @@ static void a_cut_body_until_close_is_reset(void **state) {
     assert_int_equal(bed.peer.error, ECONNRESET);
 }
 
-/* --- another protocol --------------------------------------------------------------------------------------------- */
+/* --- another protocol ------------------------------------------------------------------------------------------- */
 
 static struct {
     struct conn *c;

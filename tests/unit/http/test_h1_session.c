@@ -21,7 +21,7 @@ static void expect_end(void) {
     peer_expect_eof(&bed.peer, &bed.loop);
 }
 
-/* --- one after the other ------------------------------------------------------------------------------------------ */
+/* --- one after the other ---------------------------------------------------------------------------------------- */
 
 static void requests_follow_each_other(void **state) {
     (void)state;
@@ -160,7 +160,7 @@ static void pipelined_requests_take_turns_with_others(void **state) {
     assert_int_equal(bed.peer.total, REQUESTS * strlen(OK_TEXT));
 }
 
-/* --- bodies in ---------------------------------------------------------------------------------------------------- */
+/* --- bodies in -------------------------------------------------------------------------------------------------- */
 
 static void bodies_come_in(void **state) {
     (void)state;
@@ -250,7 +250,7 @@ static void large_bodies_stream(void **state) {
     assert_int_equal(bed.bytes_in, SIZE + strlen("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4194304\r\n\r\n"));
 }
 
-/* --- early answers ------------------------------------------------------------------------------------------------ */
+/* --- early answers ---------------------------------------------------------------------------------------------- */
 
 static void the_rest_of_an_answered_request_is_read_away(void **state) {
     (void)state;
@@ -314,7 +314,7 @@ static void a_bad_chunk_behind_the_answer_closes(void **state) {
     peer_shut(&bed.peer);
 }
 
-/* --- refused ------------------------------------------------------------------------------------------------------ */
+/* --- refused ---------------------------------------------------------------------------------------------------- */
 
 static void an_unreadable_request_is_answered_and_nothing_else_is_read(void **state) {
     (void)state;

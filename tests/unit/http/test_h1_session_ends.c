@@ -34,7 +34,7 @@ static void pause_at_head(struct h1_bed *b, struct message *m) {
     b->stream->ops->pause(b->stream);
 }
 
-/* --- ends --------------------------------------------------------------------------------------------------------- */
+/* --- ends ------------------------------------------------------------------------------------------------------- */
 
 static void a_client_that_half_closes_gets_its_answer(void **state) {
     (void)state;
@@ -156,7 +156,7 @@ static void an_unread_response_does_not_stand_for_ever(void **state) {
     bed_await("gone");
 }
 
-/* --- asked to end ------------------------------------------------------------------------------------------------- */
+/* --- asked to end ----------------------------------------------------------------------------------------------- */
 
 static void shutdown_of_an_idle_session_is_at_once(void **state) {
     (void)state;
@@ -262,7 +262,7 @@ static void reset_inside_on_fail(void **state) {
     expect_end();
 }
 
-/* --- timeouts ----------------------------------------------------------------------------------------------------- */
+/* --- timeouts --------------------------------------------------------------------------------------------------- */
 
 static void a_client_that_never_asks_is_closed_quietly(void **state) {
     (void)state;

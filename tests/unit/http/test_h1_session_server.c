@@ -24,7 +24,7 @@ static void use_once(void) {
     bed_await("200 +ok end close:ok idle");
 }
 
-/* --- well answered ------------------------------------------------------------------------------------------------ */
+/* --- well answered ---------------------------------------------------------------------------------------------- */
 
 static void requests_follow_each_other(void **state) {
     (void)state;
@@ -162,7 +162,7 @@ static void an_idle_server_that_resets_is_dropped(void **state) {
     bed_await("gone");
 }
 
-/* --- bodies out --------------------------------------------------------------------------------------------------- */
+/* --- bodies out ------------------------------------------------------------------------------------------------- */
 
 static void a_request_with_a_body(void **state) {
     (void)state;
@@ -222,7 +222,7 @@ static void the_request_may_end_inside_on_head(void **state) {
     expect_bytes("POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
 }
 
-/* --- back-pressure ------------------------------------------------------------------------------------------------ */
+/* --- back-pressure ---------------------------------------------------------------------------------------------- */
 
 static void a_slow_server_congests(void **state) {
     (void)state;
@@ -261,7 +261,7 @@ static void a_paused_stream_gets_nothing(void **state) {
     bed_await("+hello end close:ok gone");
 }
 
-/* --- not answered ------------------------------------------------------------------------------------------------- */
+/* --- not answered ----------------------------------------------------------------------------------------------- */
 
 static void a_fresh_connection_that_closes(void **state) {
     (void)state;
@@ -415,7 +415,7 @@ static void a_response_head_over_the_limit(void **state) {
     bed_await("close:response_too_large gone");
 }
 
-/* --- asked to end ------------------------------------------------------------------------------------------------- */
+/* --- asked to end ----------------------------------------------------------------------------------------------- */
 
 static void reset_breaks_off_in_silence(void **state) {
     (void)state;
@@ -468,7 +468,7 @@ static void shutdown_of_a_busy_session_waits(void **state) {
     bed_await("200 +ok end close:ok gone");
 }
 
-/* --- timeouts ----------------------------------------------------------------------------------------------------- */
+/* --- timeouts --------------------------------------------------------------------------------------------------- */
 
 static void a_server_that_does_not_answer(void **state) {
     (void)state;

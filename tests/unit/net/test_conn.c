@@ -8,7 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* --- reading ------------------------------------------------------------------------------------------------------ */
+/* --- reading ---------------------------------------------------------------------------------------------------- */
 
 static void bytes_come_up(void **state) {
     (void)state;
@@ -150,7 +150,7 @@ static void closing_after_a_yield(void **state) {
     assert_false(ev_is_active(&loop.awake)); /* nobody is left to stay awake for */
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------------------------- */
 
 static void a_write_goes_out_at_once(void **state) {
     (void)state;
@@ -251,7 +251,7 @@ static void closing_inside_on_drained(void **state) {
     assert_int_equal(owner.draineds, 1);
 }
 
-/* --- owners ------------------------------------------------------------------------------------------------------- */
+/* --- owners ----------------------------------------------------------------------------------------------------- */
 
 static void a_new_owner_gets_the_kept_bytes(void **state) {
     (void)state;
@@ -306,7 +306,7 @@ static void an_error_between_owners_is_told_to_the_next(void **state) {
     LOOP_UNTIL(&loop, owner.errors == 1);
 }
 
-/* --- connecting --------------------------------------------------------------------------------------------------- */
+/* --- connecting ------------------------------------------------------------------------------------------------- */
 
 static void connecting_over_tcp(void **state) {
     (void)state;

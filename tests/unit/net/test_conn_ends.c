@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-/* --- ends --------------------------------------------------------------------------------------------------------- */
+/* --- ends ------------------------------------------------------------------------------------------------------- */
 
 static void a_shutdown_follows_the_bytes(void **state) {
     (void)state;
@@ -187,7 +187,7 @@ static void who_closes_at_once_was_never_closing(void **state) {
     assert_int_equal(all_closed, 0);
 }
 
-/* --- errors ------------------------------------------------------------------------------------------------------- */
+/* --- errors ----------------------------------------------------------------------------------------------------- */
 
 static void a_reset_is_told_once(void **state) {
     (void)state;
@@ -248,7 +248,7 @@ static void a_closing_one_that_breaks_goes_away(void **state) {
     LOOP_UNTIL(&loop, loop.conns.in_use == 0);
 }
 
-/* --- timeouts ----------------------------------------------------------------------------------------------------- */
+/* --- timeouts --------------------------------------------------------------------------------------------------- */
 
 static void a_timeout_passes_once(void **state) {
     (void)state;

@@ -19,7 +19,7 @@ static int tear_down(void **state) {
     return 0;
 }
 
-/* --- tasks -------------------------------------------------------------------------------------------------------- */
+/* --- tasks ------------------------------------------------------------------------------------------------------ */
 
 struct step {
     struct task task;
@@ -152,7 +152,7 @@ static void run_returns_after_stop(void **state) {
     assert_false(deadline_is_set(&d));
 }
 
-/* --- the next turn ------------------------------------------------------------------------------------------------ */
+/* --- the next turn ---------------------------------------------------------------------------------------------- */
 
 static void the_next_turn_is_not_this_one(void **state) {
     (void)state;
@@ -192,7 +192,7 @@ static void a_cancelled_next_turn_lets_the_loop_sleep(void **state) {
     assert_false(ev_is_active(&loop.awake)); /* or it would spin */
 }
 
-/* --- the clock ---------------------------------------------------------------------------------------------------- */
+/* --- the clock -------------------------------------------------------------------------------------------------- */
 
 static void the_clock_is_read_each_turn(void **state) {
     (void)state;
@@ -215,7 +215,7 @@ static void the_wall_clock_goes_with_it(void **state) {
     assert_in_range(loop.unix_us, real - 2000000, real + 2000000);
 }
 
-/* --- deadlines ---------------------------------------------------------------------------------------------------- */
+/* --- deadlines -------------------------------------------------------------------------------------------------- */
 
 struct alarm {
     struct deadline d;

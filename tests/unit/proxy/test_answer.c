@@ -60,7 +60,7 @@ static void assert_body(const char *text) {
     if (!slice_is(answer.body, text)) fail_msg("the body is:\n%.*snot:\n%s", SLICE_ARG(answer.body), text);
 }
 
-/* --- errors ------------------------------------------------------------------------------------------------------- */
+/* --- errors ----------------------------------------------------------------------------------------------------- */
 
 static void an_error_is_text(void **state) {
     (void)state;
@@ -157,7 +157,7 @@ static void an_error_without_a_request(void **state) {
     assert_sound(400);
 }
 
-/* --- fixed responses ---------------------------------------------------------------------------------------------- */
+/* --- fixed responses -------------------------------------------------------------------------------------------- */
 
 static void a_fixed_response(void **state) {
     (void)state;
@@ -190,7 +190,7 @@ static void a_fixed_response_without_a_body(void **state) {
     assert_sound(403);
 }
 
-/* --- redirects ---------------------------------------------------------------------------------------------------- */
+/* --- redirects -------------------------------------------------------------------------------------------------- */
 
 static const struct answer_facts facts = {.scheme = {"http", 4}, .port = {"8080", 4}};
 

@@ -154,7 +154,7 @@ static void ending_while_connecting(void **state) {
     LOOP_UNTIL(loop(), ready == 1);
 }
 
-/* --- without descriptors ------------------------------------------------------------------------------------------ */
+/* --- without descriptors ---------------------------------------------------------------------------------------- */
 
 static struct rlimit before;
 

@@ -77,7 +77,7 @@ static void accept_server(void) {
     listener_accept(pb.listener, loop(), &pb.server);
 }
 
-/* --- HTTP --------------------------------------------------------------------------------------------------------- */
+/* --- HTTP ------------------------------------------------------------------------------------------------------- */
 
 static void requests_of_a_connection(void **state) {
     (void)state;
@@ -152,7 +152,7 @@ static void a_websocket(void **state) {
     LOOP_UNTIL(loop(), gone == 1);
 }
 
-/* --- PROXY -------------------------------------------------------------------------------------------------------- */
+/* --- PROXY ------------------------------------------------------------------------------------------------------ */
 
 static const struct exchange_client *first_client(void) {
     struct list *node = list_first(&pb.env.live_clients);
@@ -222,7 +222,7 @@ static void a_client_that_never_sends_its_proxy_header(void **state) {
     peer_expect_eof(&peer, loop());
 }
 
-/* --- TCP mode ----------------------------------------------------------------------------------------------------- */
+/* --- TCP mode --------------------------------------------------------------------------------------------------- */
 
 static void tcp_mode(void **state) {
     (void)state;
@@ -272,7 +272,7 @@ static void tcp_mode_without_a_server_behind_a_proxy_header(void **state) {
     LOOP_UNTIL(loop(), gone == 1);
 }
 
-/* --- gates and the end -------------------------------------------------------------------------------------------- */
+/* --- gates and the end ------------------------------------------------------------------------------------------ */
 
 static void whoever_leaves_a_full_gate_says_so(void **state) {
     (void)state;

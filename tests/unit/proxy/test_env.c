@@ -112,7 +112,7 @@ static void the_date_is_an_imf_fixdate(void **state) {
     assert_date(UINT64_C(784111777000000), "Sun, 06 Nov 1994 08:49:37 GMT"); /* a clock may be set back */
 }
 
-/* --- the end ------------------------------------------------------------------------------------------------------ */
+/* --- the end ---------------------------------------------------------------------------------------------------- */
 
 static void ignore_head(struct stream *s, struct message *m) {
     (void)s, (void)m;

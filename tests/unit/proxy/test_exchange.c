@@ -39,7 +39,7 @@ static void assert_answered(const char *head, enum failure cause) {
     assert_int_equal(proxy_cause(), cause);
 }
 
-/* --- well ended --------------------------------------------------------------------------------------------------- */
+/* --- well ended ------------------------------------------------------------------------------------------------- */
 
 static void a_request_over_an_idle_session(void **state) {
     (void)state;
@@ -99,7 +99,7 @@ static void the_servers_load_is_counted(void **state) {
     assert_int_equal(atomic_load(&s->shared.active), 0);
 }
 
-/* --- answered by ourselves ---------------------------------------------------------------------------------------- */
+/* --- answered by ourselves -------------------------------------------------------------------------------------- */
 
 static void routes_of_our_own(void **state) {
     (void)state;
@@ -185,7 +185,7 @@ static void the_cause_of_an_answer_stays(void **state) {
     assert_int_equal(proxy_cause(), FAILURE_no_route);
 }
 
-/* --- sent again --------------------------------------------------------------------------------------------------- */
+/* --- sent again ------------------------------------------------------------------------------------------------- */
 
 static void a_closed_idle_connection_is_made_good(void **state) {
     (void)state;
@@ -349,7 +349,7 @@ static void a_body_too_long_to_keep_is_not_sent_again(void **state) {
     fake_close(&pb.front, FAILURE_client_closed);
 }
 
-/* --- cut ---------------------------------------------------------------------------------------------------------- */
+/* --- cut -------------------------------------------------------------------------------------------------------- */
 
 /* After the first byte there is no other answer: the client sees that something is missing. */
 static void a_response_that_breaks_is_cut(void **state) {
@@ -375,7 +375,7 @@ static void a_closed_idle_one_that_had_begun_to_answer_is_cut(void **state) {
     assert_int_equal(metric(METRIC_resends_total), 0);
 }
 
-/* --- the client leaves -------------------------------------------------------------------------------------------- */
+/* --- the client leaves ------------------------------------------------------------------------------------------ */
 
 static void a_client_that_leaves_before_its_head_is_complete(void **state) {
     (void)state;
@@ -439,7 +439,7 @@ static void a_request_that_fails_before_its_head(void **state) {
     assert_int_equal(pb.ends, 1);
 }
 
-/* --- time --------------------------------------------------------------------------------------------------------- */
+/* --- time ------------------------------------------------------------------------------------------------------- */
 
 static void set_up_hurry(void) {
     proxy_set_up(NULL);
@@ -481,7 +481,7 @@ static void a_request_in_time_is_left_alone(void **state) {
     fake_expect(&pb.front, "head:204.");
 }
 
-/* --- draining ----------------------------------------------------------------------------------------------------- */
+/* --- draining --------------------------------------------------------------------------------------------------- */
 
 static void the_last_responses_close(void **state) {
     (void)state;
@@ -495,7 +495,7 @@ static void the_last_responses_close(void **state) {
     assert_int_equal(pb.ends, 1);
 }
 
-/* --- states ------------------------------------------------------------------------------------------------------- */
+/* --- states ----------------------------------------------------------------------------------------------------- */
 
 static bool move_is_legal(enum exchange_state from, enum exchange_state to) {
     int status;

@@ -32,7 +32,7 @@ static void answer_with(const char *fields) {
     assert_int_equal(pb.ends, 1);
 }
 
-/* --- the id ------------------------------------------------------------------------------------------------------- */
+/* --- the id ----------------------------------------------------------------------------------------------------- */
 
 static void the_id_goes_both_ways(void **state) {
     (void)state;
@@ -101,7 +101,7 @@ static void the_longest_id_is_taken(void **state) {
     answer_with(NULL);
 }
 
-/* --- what is said of the client ----------------------------------------------------------------------------------- */
+/* --- what is said of the client --------------------------------------------------------------------------------- */
 
 static void the_server_is_told_of_the_client(void **state) {
     (void)state;
@@ -163,7 +163,7 @@ static void a_servers_own_date_stays(void **state) {
     fake_expect_field(&pb.front, "Date: Sun, 06 Nov 1994 08:49:37 GMT");
 }
 
-/* --- refused ------------------------------------------------------------------------------------------------------ */
+/* --- refused ---------------------------------------------------------------------------------------------------- */
 
 static void connect_is_refused(void **state) {
     (void)state;
@@ -173,7 +173,7 @@ static void connect_is_refused(void **state) {
     assert_int_equal(pb.ends, 1);
 }
 
-/* --- our own answers ---------------------------------------------------------------------------------------------- */
+/* --- our own answers -------------------------------------------------------------------------------------------- */
 
 static void our_answers_carry_the_id_and_a_date(void **state) {
     (void)state;

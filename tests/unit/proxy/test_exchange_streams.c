@@ -29,7 +29,7 @@ static void end_well(void) {
     assert_int_equal(proxy_cause(), FAILURE_NONE);
 }
 
-/* --- order -------------------------------------------------------------------------------------------------------- */
+/* --- order ------------------------------------------------------------------------------------------------------ */
 
 static void a_request_body_goes_piece_by_piece(void **state) {
     (void)state;
@@ -116,7 +116,7 @@ static void the_first_byte_is_timed(void **state) {
     end_well();
 }
 
-/* --- back-pressure ------------------------------------------------------------------------------------------------ */
+/* --- back-pressure ---------------------------------------------------------------------------------------------- */
 
 static void a_slow_server_pauses_the_client(void **state) {
     (void)state;
@@ -168,7 +168,7 @@ static void heads_can_congest_too(void **state) {
     end_well();
 }
 
-/* --- early ends --------------------------------------------------------------------------------------------------- */
+/* --- early ends ------------------------------------------------------------------------------------------------- */
 
 /* The server wants no more of the request: its rest is thrown away, a client that was paused can go on. */
 static void an_early_response(void **state) {
@@ -213,7 +213,7 @@ static void the_front_may_close_first(void **state) {
     end_well();
 }
 
-/* --- limits ------------------------------------------------------------------------------------------------------- */
+/* --- limits ----------------------------------------------------------------------------------------------------- */
 
 static void set_up_limited(void) {
     proxy_set_up(NULL);
@@ -259,7 +259,7 @@ static void a_body_over_the_limit_after_the_answer_has_begun_cuts_it(void **stat
     assert_int_equal(pb.ends, 1);
 }
 
-/* --- a new protocol ----------------------------------------------------------------------------------------------- */
+/* --- a new protocol --------------------------------------------------------------------------------------------- */
 
 static struct peer client;
 static struct conn *front_conn, *back_conn;
@@ -370,7 +370,7 @@ static void a_tunnel_has_its_own_time(void **state) {
     end_tunnel();
 }
 
-/* --- TCP mode ----------------------------------------------------------------------------------------------------- */
+/* --- TCP mode --------------------------------------------------------------------------------------------------- */
 
 static void start_tcp(bool has_server) {
     proxy_set_up(NULL);

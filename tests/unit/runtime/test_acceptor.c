@@ -86,7 +86,7 @@ static void assert_not_accepted(void) {
     assert_true(acceptor.paused);
 }
 
-/* --- accepting ---------------------------------------------------------------------------------------------------- */
+/* --- accepting -------------------------------------------------------------------------------------------------- */
 
 static void clients_are_accepted_and_served(void **state) {
     (void)state;
@@ -121,7 +121,7 @@ static void the_client_knows_its_port(void **state) {
     assert_served(connect_client());
 }
 
-/* --- gates -------------------------------------------------------------------------------------------------------- */
+/* --- gates ------------------------------------------------------------------------------------------------------ */
 
 static void a_full_gate_pauses_until_somebody_leaves(void **state) {
     (void)state;
@@ -160,7 +160,7 @@ static void a_pause_ends_by_itself(void **state) {
     peer_expect_part(&clients[0], loop(), "mine");
 }
 
-/* --- descriptors -------------------------------------------------------------------------------------------------- */
+/* --- descriptors ------------------------------------------------------------------------------------------------ */
 
 static void a_lack_of_descriptors_passes(void **state) {
     (void)state;
@@ -200,7 +200,7 @@ static void accepting_stops_below_the_ceiling(void **state) {
     assert_served(&clients[2]);
 }
 
-/* --- closing ------------------------------------------------------------------------------------------------------ */
+/* --- closing ---------------------------------------------------------------------------------------------------- */
 
 static void a_close_takes_who_waits(void **state) {
     (void)state;

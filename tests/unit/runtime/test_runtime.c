@@ -205,7 +205,7 @@ static void the_grace_is_not_for_ever(void **state) {
     close(fd);
 }
 
-/* --- starts that fail --------------------------------------------------------------------------------------------- */
+/* --- starts that fail ------------------------------------------------------------------------------------------- */
 
 /* A second start by mistake takes nothing away from the first one. */
 static void an_address_in_use(void **state) {

@@ -46,7 +46,7 @@ static struct backend_settings *add_backend(const char *name) {
     return b;
 }
 
-/* --- routes ------------------------------------------------------------------------------------------------------- */
+/* --- routes ----------------------------------------------------------------------------------------------------- */
 
 static void routes_lead_to_their_backends(void **state) {
     (void)state;
@@ -107,7 +107,7 @@ static void references_are_counted(void **state) {
     assert_int_equal(registry.servers.count, 1);
 }
 
-/* --- timeouts ----------------------------------------------------------------------------------------------------- */
+/* --- timeouts --------------------------------------------------------------------------------------------------- */
 
 static const struct timeout_settings front_times = {
     .header_us = 1, .keep_alive_us = 2, .client_us = 3, .request_us = 4};
@@ -179,7 +179,7 @@ static void a_routes_own_times_win(void **state) {
     assert_plain_times(&snapshot->frontends[0].fallback);
 }
 
-/* --- failures ----------------------------------------------------------------------------------------------------- */
+/* --- failures --------------------------------------------------------------------------------------------------- */
 
 static void a_server_that_cannot_be_resolved_leaves_nothing(void **state) {
     (void)state;
@@ -210,7 +210,7 @@ static void an_access_log_that_cannot_be_opened_leaves_nothing(void **state) {
     config = config_make();
 }
 
-/* --- gates -------------------------------------------------------------------------------------------------------- */
+/* --- gates ------------------------------------------------------------------------------------------------------ */
 
 static void a_gate_lets_in_up_to_its_limit(void **state) {
     (void)state;
