@@ -26,7 +26,7 @@ static uint8_t wait_on_client(const struct h1_session *s) {
     /* Also of a response whose stream has ended; but not while the next head comes, or its bytes would renew it. */
     if (conn_has_output(s->conn) && (s->open || !left_over(s))) return WAIT_STALL;
     if (!s->open) return s->fresh || left_over(s) ? WAIT_HEAD : WAIT_IDLE;
-    if ((!s->in_done && !s->paused)) return WAIT_STALL;
+    if (!s->in_done && !s->paused) return WAIT_STALL;
     return WAIT_NONE;
 }
 
@@ -283,7 +283,7 @@ static size_t h1_on_read(struct conn *c, struct slice bytes) {
         more = pump_once(s, &in);
     }
     /* An end that needs no more bytes is seen also while paused: nothing might come that would call us again. */
-    if (s->conn && s->open && s->paused && !s->in_done && !in.n) pump_once(s, &in);
+    if (s->conn && s->open && s->paused && !s->in_done && !s->broken && !in.n) pump_once(s, &in);
     if (s->broken) in.n = 0;
     s->pending = (uint32_t)in.n;
     /* What has to wait does so in the kernel rather than here. */

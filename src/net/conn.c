@@ -145,10 +145,10 @@ static void conn_break(struct conn *c, int error_number) {
 static void conn_stop_writing(struct conn *c, int error_number) {
     c->write_error = (int16_t)error_number;
     buf_clear(&c->out, &c->loop->chunks);
-    if (c->state != CONN_OPEN || c->eof || c->paused)
+    if (c->state != CONN_OPEN || c->eof)
         conn_break(c, error_number);
     else
-        conn_watch(c, true, false);
+        conn_watch(c, !c->paused, false);
 }
 
 static void conn_finish_shutdown(struct conn *c) {

@@ -111,4 +111,5 @@ void attempt_end(struct attempt *a) {
     a->member = NULL;
     a->session = NULL;
     a->conn = NULL;
+    attempts_feed(a->env); /* a descriptor may have become free */
 }

@@ -30,11 +30,7 @@ void loop_turns(struct loop *loop, unsigned count) {
 
 void loop_run_for(struct loop *loop, uint64_t us) {
     uint64_t end_us = loop_clock_us() + us;
-    ev_timer tick;
-    ev_timer_init(&tick, on_tick, (double)us / 1e6, 0.);
-    ev_timer_start(loop->ev, &tick);
-    while (loop_clock_us() < end_us) ev_run(loop->ev, EVRUN_ONCE);
-    ev_timer_stop(loop->ev, &tick);
+    while (loop_step(loop, end_us)) continue;
 }
 
 void loop_finish(struct loop *loop) {
