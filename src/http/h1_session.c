@@ -457,6 +457,7 @@ void h1_session_init_server(struct h1_session *s, struct conn *c, struct h1_scra
                             const struct h1_limits *limits, const struct session_timeouts *timeouts,
                             const struct session_events *events, void *owner) {
     h1_init(s, c, scratch, limits, timeouts, events, owner);
+    conn_read_on(c);
     h1_codec_init(&s->codec, H1_READS_RESPONSES);
     h1_update_wait(s);
 }

@@ -69,6 +69,7 @@ void conn_set_owner(struct conn *c, const struct conn_events *events, void *owne
     c->events = events;
     c->owner = owner;
     c->eof_told = false;
+    c->reads_on = false;
     conn_set_timeout(c, 0, false);
     if (events && !c->error_told) loop_defer(c->loop, &c->task);
 }
@@ -140,12 +141,12 @@ static void conn_break(struct conn *c, int error_number) {
     loop_defer(c->loop, &c->task);
 }
 
-/* The peer takes no more bytes, but what it sent before may still be here: an early answer, say. It is read to its end,
- * which is then told as this error. */
+/* The peer takes no more bytes. Where it matters what it sent before, that is read to its end, which is then told as
+ * this error. */
 static void conn_stop_writing(struct conn *c, int error_number) {
     c->write_error = (int16_t)error_number;
     buf_clear(&c->out, &c->loop->chunks);
-    if (c->state != CONN_OPEN || c->eof)
+    if (!c->reads_on || c->state != CONN_OPEN || c->eof)
         conn_break(c, error_number);
     else
         conn_watch(c, !c->paused, false);
@@ -339,6 +340,10 @@ static void conn_on_readable(struct conn *c) {
     c->bytes_in += (uint64_t)n;
     if (c->state == CONN_OPEN) conn_moved(c); /* what is only thrown away keeps nothing alive */
     if (c->events) conn_take(c, (size_t)n);
+}
+
+void conn_read_on(struct conn *c) {
+    c->reads_on = true;
 }
 
 void conn_yield(struct conn *c) {

@@ -62,6 +62,7 @@ void tunnel_start(struct tunnel *t, struct conn *front, struct conn *back, uint6
     *t = (struct tunnel){.front = front, .back = back, .events = events};
     conn_set_owner(front, &tunnel_conn_events, t);
     conn_set_owner(back, &tunnel_conn_events, t);
+    conn_read_on(back);
     conn_set_timeout(front, idle_us, true);
     conn_resume(front);
     conn_resume(back);

@@ -66,6 +66,7 @@ struct conn {
     bool in_read : 1; /* on_read is running: kept bytes are presented again by it, not by a task */
     bool reset_on_close : 1;
     bool linger : 1;
+    bool reads_on : 1;
     bool yielded : 1;
     uint64_t bytes_in, bytes_out;
 };
@@ -94,6 +95,9 @@ void conn_shutdown(struct conn *c);
 /* Stops and restarts on_read. After a resume, kept bytes are presented at the end of the turn. */
 void conn_pause(struct conn *c);
 void conn_resume(struct conn *c);
+/* For this owner a failed write does not end reading: what the peer sent before, an early answer say, is still wanted.
+ */
+void conn_read_on(struct conn *c);
 /* From inside on_read: what it does not take is presented in the next turn only, so that others have theirs. */
 void conn_yield(struct conn *c);
 /* Whether bytes of the peer's are here, taken from the kernel or not; costs a system call. */
