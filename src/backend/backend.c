@@ -1,12 +1,24 @@
 /* backend.c: the servers under one policy; who may be picked now. */
 #include "loomgate/backend/backend.h"
 
+#include "loomgate/backend/balance_ewma.h"
+#include "loomgate/backend/balance_first.h"
+#include "loomgate/backend/balance_hash.h"
+#include "loomgate/backend/balance_least.h"
+#include "loomgate/backend/balance_random.h"
 #include "loomgate/backend/balance_rr.h"
 #include "loomgate/base/mem.h"
 
 #include <stdlib.h>
 
-static const struct balance_ops *const policies[] = {[BALANCE_ROUND_ROBIN] = &balance_round_robin};
+static const struct balance_ops *const policies[] = {
+    [BALANCE_ROUND_ROBIN] = &balance_round_robin,
+    [BALANCE_LEAST_REQUESTS] = &balance_least_requests,
+    [BALANCE_RANDOM_TWO] = &balance_random_two,
+    [BALANCE_PEAK_EWMA] = &balance_peak_ewma,
+    [BALANCE_FIRST] = &balance_first,
+    [BALANCE_HASH] = &balance_hash,
+};
 
 static bool acquire_servers(struct backend *b, struct registry *registry, struct error *e) {
     for (uint32_t i = 0; i < b->settings->server_count; i++) {
@@ -32,9 +44,9 @@ bool backend_init(struct backend *b, const struct backend_settings *settings, st
         backend_fini(b, registry);
         return false;
     }
-    const struct balance_ops *policy = policies[settings->balance];
-    b->primary = policy->make(b->members, b->member_count);
-    b->secondary = policy->make(b->backups, b->backup_count);
+    const struct balance_ops *policy = policies[settings->balance.kind];
+    b->primary = policy->make(b->members, b->member_count, &settings->balance);
+    b->secondary = policy->make(b->backups, b->backup_count, &settings->balance);
     return true;
 }
 
@@ -48,7 +60,7 @@ void backend_fini(struct backend *b, struct registry *registry) {
     *b = (struct backend){0};
 }
 
-const struct balance_member *backend_pick(const struct backend *b, const struct tried *tried) {
-    const struct balance_member *m = b->primary->ops->pick(b->primary, tried);
-    return m ? m : b->secondary->ops->pick(b->secondary, tried);
+const struct balance_member *backend_pick(const struct backend *b, const struct pick_request *r) {
+    const struct balance_member *m = b->primary->ops->pick(b->primary, r);
+    return m ? m : b->secondary->ops->pick(b->secondary, r);
 }

@@ -10,6 +10,8 @@
 
 #include <stdlib.h>
 
+#include "balance_internal.h"
+
 struct turn {
     uint32_t member, weight, k;
 };
@@ -50,7 +52,9 @@ static void write_schedule(struct round_robin *rr, uint32_t count, uint32_t unit
     free(turns);
 }
 
-static struct balancer *rr_make(const struct balance_member *members, uint32_t count) {
+static struct balancer *rr_make(const struct balance_member *members, uint32_t count,
+                                const struct balance_settings *settings) {
+    (void)settings;
     struct round_robin *rr = aligned_alloc(LG_CACHE_LINE, sizeof *rr);
     LG_ASSERT(rr != NULL);
     *rr = (struct round_robin){.balancer = {&balance_round_robin}, .members = members};
@@ -72,15 +76,16 @@ static void rr_free(struct balancer *b) {
     free(rr);
 }
 
-static const struct balance_member *rr_pick(struct balancer *b, const struct tried *tried) {
+static const struct balance_member *rr_pick(struct balancer *b, const struct pick_request *r) {
     struct round_robin *rr = LG_CONTAINER_OF(b, struct round_robin, balancer);
     if (!rr->period) return NULL;
     uint64_t turn = atomic_fetch_add_explicit(&rr->next, 1, memory_order_relaxed);
     for (uint32_t i = 0; i < rr->period; i++) {
         const struct balance_member *m = &rr->members[rr->schedule[(turn + i) % rr->period]];
-        if (server_may_take(m->server) && !tried_has(tried, m->server)) return m;
+        if (member_can_take(m, r)) return m;
     }
     return NULL;
 }
 
-const struct balance_ops balance_round_robin = {"round_robin", rr_make, rr_free, rr_pick};
+const struct balance_ops balance_round_robin = {
+    .name = "round_robin", .make = rr_make, .free = rr_free, .pick = rr_pick};

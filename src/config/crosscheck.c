@@ -62,6 +62,24 @@ bool finish_limits(struct loader *l, const struct settings_table *table, const s
 
 /* --- servers and backends --------------------------------------------------------------------------------------- */
 
+/* The key's form was checked when it was read; after an error there may be none. */
+bool finish_balance(struct loader *l, const struct settings_table *table, const struct node *map, void *base) {
+    static const char *const words[] = {
+        [HASH_SOURCE] = "source", [HASH_HOST] = "host",     [HASH_PATH] = "path",  [HASH_URI] = "uri",
+        [HASH_HEADER] = "header", [HASH_COOKIE] = "cookie", [HASH_QUERY] = "query"};
+    struct balance_settings *b = base;
+    (void)l, (void)table, (void)map;
+    b->kind = BALANCE_HASH;
+    if (!b->key_text || !b->bound_text) return true;
+    struct slice text = slice_of(b->key_text);
+    size_t colon = slice_find(text, ':');
+    b->key_name = colon < text.n ? b->key_text + colon + 1 : NULL;
+    for (size_t i = 0; i < LG_COUNT(words); i++)
+        if (slice_is(slice_from(text.p, colon), words[i])) b->key = (enum hash_key)i;
+    b->bounded_load = strtod(b->bound_text, NULL);
+    return true;
+}
+
 bool finish_server(struct loader *l, const struct settings_table *table, const struct node *map, void *base) {
     struct server_settings *s = base;
     (void)table;

@@ -217,7 +217,8 @@ bool schema_read(struct loader *l, const struct settings_table *table, const str
 void schema_set_defaults(struct loader *l, const struct settings_table *table, void *base) {
     for (size_t i = 0; i < table->count; i++) {
         const struct setting *row = &table->rows[i];
-        if (row->type == SETTING_MAP && row->width) schema_set_defaults(l, row->table, (char *)base + row->offset);
+        bool has_map = row->type == SETTING_MAP || (row->type == SETTING_ENUM && row->table);
+        if (has_map && row->width) schema_set_defaults(l, row->table, (char *)base + row->offset);
         if (!row->fallback || !row->width) continue;
         struct node value = {.kind = NODE_SCALAR, .text = slice_of(row->fallback)};
         uint64_t number;

@@ -140,6 +140,14 @@ void printer_key(struct printer *p, const char *key) {
     fputc(':', p->out);
 }
 
+/* The value of an enum is not one of its words: a map stands there. */
+static bool is_map_instead(const struct setting *row, const void *base) {
+    if (row->type != SETTING_ENUM || !row->table) return false;
+    for (const struct setting_word *w = row->words; w->word; w++)
+        if (w->value == load_number(row, base)) return false;
+    return true;
+}
+
 static void print_word(FILE *out, const struct setting *row, uint64_t number) {
     const struct setting_word *w = row->words;
     while (w->word && w->value != number) w++;
@@ -223,7 +231,7 @@ void schema_print(struct printer *p, const struct settings_table *table, const v
             print_pairs(p, at(row, base));
         } else if (row->type == SETTING_LIST) {
             print_list(p, row, base);
-        } else if (row->type == SETTING_MAP) {
+        } else if (row->type == SETTING_MAP || is_map_instead(row, base)) {
             print_map(p, row, base);
         } else {
             fputc(' ', p->out);

@@ -109,7 +109,7 @@ static void store_number(const struct setting *row, void *base, uint64_t number)
 bool read_number(struct loader *l, const struct setting *row, const struct node *value, void *base, uint64_t *number) {
     struct complaint c;
     if (row->type == SETTING_ENUM && row->table && value->kind == NODE_MAP)
-        return *number = UINT64_MAX, schema_read(l, row->table, value, base);
+        return *number = UINT64_MAX, schema_read(l, row->table, value, (char *)base + row->offset);
     if (value->kind != NODE_SCALAR || node_is_null(value)) return tell_kind(l, row, value, type_names[row->type]);
     bool is_word = find_word(row->words, value->text) != NULL;
     if (!parse_number(row, value->text, number, &c) || (!is_word && !check_range(row, *number, &c)))

@@ -5,30 +5,31 @@
 
 /* --- balance ---------------------------------------------------------------------------------------------------- */
 
-/* The first word is the one that is built; the numbers of the others are not stored. */
 const struct setting_word words_balance[] = {{"round_robin", BALANCE_ROUND_ROBIN},
-                                             {"least_requests", 1},
-                                             {"random_two", 2},
-                                             {"peak_ewma", 3},
-                                             {"first", 4},
+                                             {"least_requests", BALANCE_LEAST_REQUESTS},
+                                             {"random_two", BALANCE_RANDOM_TWO},
+                                             {"peak_ewma", BALANCE_PEAK_EWMA},
+                                             {"first", BALANCE_FIRST},
                                              {NULL, 0}};
 
 static const struct setting rows_hash[] = {
     {.key = "hash",
      .type = SETTING_TEXT,
      .flags = REQUIRED,
+     SETTING_AT(struct balance_settings, key_text),
      .check = check_hash_key,
      .value = "`source`, `host`, `path`, `uri`, `\"header:N\"`, `\"cookie:N\"`, `\"query:N\"`",
      .help = "requests with the same value go to the same server"},
     {.key = "bounded_load",
      .type = SETTING_TEXT,
+     SETTING_AT(struct balance_settings, bound_text),
      .check = check_load_bound,
-     .value = "factor",
+     .value = "factor, 1 to 100",
      .fallback = "1.25",
-     .help = "no server gets more than this times the mean"},
+     .help = "no server runs more than this times its share of all that run"},
 };
 const struct settings_table table_balance_hash = {
-    .path = "backends.NAME.balance", .what = "balance", TABLE_ROWS(rows_hash)};
+    .path = "backends.NAME.balance", .what = "balance", TABLE_ROWS(rows_hash), .finish = finish_balance};
 
 /* --- servers ---------------------------------------------------------------------------------------------------- */
 
@@ -272,10 +273,9 @@ static const struct settings_table table_timeouts = {
 static const struct setting rows_backend[] = {
     {.key = "balance",
      .type = SETTING_ENUM,
-     SETTING_AT(struct backend_settings, balance),
+     SETTING_AT(struct backend_settings, balance.kind),
      .words = words_balance,
      .table = &table_balance_hash,
-     .flags = LATER_UNLESS_ZERO,
      .fallback = "round_robin",
      .help = BALANCE_HELP},
     {.key = "servers",

@@ -51,7 +51,7 @@ static const struct addr *local_addr(struct exchange *x) {
 }
 
 static bool step_pick(struct exchange *x) {
-    const struct balance_member *m = backend_pick(x->route->backend, &x->tried);
+    const struct balance_member *m = exchange_pick(x);
     if (!m) {
         x->cause = FAILURE_no_server;
         exchange_set_state(x, EXCHANGE_FAIL);
@@ -160,6 +160,7 @@ void exchange_run(struct exchange *x) {
 void exchange_end_try(struct exchange *x, enum failure f) {
     if (!x->attempt.member) return;
     if (x->attempt.connect_us != UINT64_MAX) x->connect_us = x->attempt.connect_us;
+    exchange_note_failure(x, f);
     if (x->try_count < ACCESS_TRIES_MAX)
         x->tries[x->try_count++] = (struct access_try){.server = x->attempt.member->server->name,
                                                        .total_us = x->env->loop.now_us - x->attempt.began_us,
@@ -236,6 +237,7 @@ void exchange_check_done(struct exchange *x) {
 static void on_ready(struct attempt *a) {
     struct exchange *x = LG_CONTAINER_OF(a, struct exchange, attempt);
     if (a->raw) {
+        exchange_note_latency(x, a->connect_us);
         exchange_set_state(x, EXCHANGE_TUNNEL);
         struct conn *front = x->tcp_front, *back = a->conn;
         x->tcp_front = NULL;

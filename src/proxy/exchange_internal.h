@@ -15,6 +15,13 @@ void exchange_check_done(struct exchange *x);
 /* The try under way is over; `back` must have been closed or taken before. */
 void exchange_end_try(struct exchange *x, enum failure f);
 
+/* exchange_pick.c: the next server to try, NULL when there is none; what servers' latencies are made of. */
+const struct balance_member *exchange_pick(struct exchange *x);
+/* The server has answered, or a tunnel to it stands, `us` after it was asked. */
+void exchange_note_latency(const struct exchange *x, uint64_t us);
+/* The try under way has failed. */
+void exchange_note_failure(const struct exchange *x, enum failure f);
+
 /* exchange_streams.c: both sides' events, and what is sent to either side. */
 extern const struct stream_events exchange_front_events, exchange_back_events;
 void exchange_forward(struct exchange *x);

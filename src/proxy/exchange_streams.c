@@ -46,6 +46,7 @@ void exchange_forward(struct exchange *x) {
     x->attempt.session = NULL;
     x->back = server_session_open(session, &x->route->server_timeouts, &exchange_back_events, x);
     x->back_paused = false;
+    x->asked_us = !x->has_body || x->request_ended ? x->env->loop.now_us : 0;
     x->reused = x->back->reused;
     if (x->reused) metrics_add(&x->env->metrics, METRIC_server_connections_reused_total, 1);
     x->back->ops->send_head(x->back, &x->request, !x->has_body);
@@ -82,6 +83,7 @@ static void front_on_body(struct stream *s, struct slice body, bool more) {
 static void front_on_end(struct stream *s, const struct fields *trailers) {
     struct exchange *x = s->owner;
     x->request_ended = true;
+    if (x->back) x->asked_us = x->env->loop.now_us;
     if (trailers && trailers->count) x->replay.lost = true; /* they are not kept */
     if (x->back && x->has_body) x->back->ops->send_end(x->back, trailers);
 }
@@ -161,6 +163,7 @@ static void back_on_head(struct stream *s, struct message *m) {
     x->status = m->status;
     x->response_started = true;
     x->first_byte_us = x->env->loop.now_us - x->start_us;
+    if (x->asked_us) exchange_note_latency(x, x->env->loop.now_us - x->asked_us);
     replay_stop(&x->replay, &x->env->loop.chunks);
     if (m->status == 101)
         switch_protocols(x, m);

@@ -12,6 +12,7 @@
 
 #include "loomgate/base/macros.h"
 #include "loomgate/base/map.h"
+#include "loomgate/http/params.h"
 
 #include <stdlib.h>
 
@@ -252,54 +253,17 @@ static bool header_holds(const struct name_value *want, const struct message *re
     return false;
 }
 
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    c = ascii_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Whether the text is `want` once "%41" is read as "A" (RFC 3986 section 2.1); a broken triplet stands for itself. */
-static bool decodes_to(struct slice text, const char *want) {
-    size_t at = 0, n = strlen(want);
-    for (size_t i = 0; i < text.n; i++, at++) {
-        char c = text.p[i];
-        int high = c == '%' && text.n - i > 2 ? hex_digit(text.p[i + 1]) : -1;
-        int low = high >= 0 ? hex_digit(text.p[i + 2]) : -1;
-        if (low >= 0) {
-            c = (char)(high * 16 + low);
-            i += 2;
-        }
-        if (at == n || want[at] != c) return false;
-    }
-    return at == n;
-}
-
-/* "name=value" at its first "="; without one the value is empty. */
-static struct slice cut_name(struct slice *part) {
-    size_t at = slice_find(*part, '=');
-    struct slice name = slice_from(part->p, at);
-    size_t used = at < part->n ? at + 1 : at;
-    *part = slice_from(part->p + used, part->n - used);
-    return name;
-}
-
 static bool query_holds(const struct name_value *want, const struct message *request) {
-    struct slice rest = request->has_query ? request->query : (struct slice){NULL, 0}, part;
-    while (slice_split(&rest, '&', &part)) {
-        struct slice name = cut_name(&part);
-        if (!decodes_to(name, want->name)) continue;
-        if (is_any(want->value) || decodes_to(part, want->value)) return true;
-    }
+    struct slice rest = request->has_query ? request->query : (struct slice){NULL, 0}, value;
+    while (query_next(&rest, slice_of(want->name), &value))
+        if (is_any(want->value) || percent_decodes_to(value, slice_of(want->value))) return true;
     return false;
 }
 
 static bool cookie_field_holds(const struct name_value *want, struct slice rest) {
-    struct slice part;
-    while (slice_split(&rest, ';', &part)) {
-        part = slice_trim(part);
-        if (!slice_is(cut_name(&part), want->name)) continue;
-        if (is_any(want->value) || slice_is(part, want->value)) return true;
-    }
+    struct slice value;
+    while (cookie_next(&rest, slice_of(want->name), &value))
+        if (is_any(want->value) || slice_is(value, want->value)) return true;
     return false;
 }
 

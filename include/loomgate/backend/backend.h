@@ -18,7 +18,14 @@ struct backend {
 LG_MUST_CHECK bool backend_init(struct backend *b, const struct backend_settings *settings, struct registry *registry,
                                 struct error *e);
 void backend_fini(struct backend *b, struct registry *registry);
-/* The server for a new try, another than those in `tried` (may be NULL); NULL when there is none. */
-const struct balance_member *backend_pick(const struct backend *b, const struct tried *tried);
+/* The server for a new try, another than those in r->tried; NULL when there is none. */
+const struct balance_member *backend_pick(const struct backend *b, const struct pick_request *r);
+/* What its policy wants to know: a key for each pick, the servers' latencies. */
+static inline bool backend_wants_key(const struct backend *b) {
+    return b->primary->ops->wants_key;
+}
+static inline bool backend_wants_latency(const struct backend *b) {
+    return b->primary->ops->wants_latency;
+}
 
 #endif

@@ -3,6 +3,7 @@
 #define LOOMGATE_BACKEND_BALANCE_H
 
 #include "loomgate/backend/server.h"
+#include "loomgate/config/config.h"
 
 #include <stdint.h>
 
@@ -26,18 +27,30 @@ struct balance_member {
     uint32_t weight;                        /* 0: takes nothing */
 };
 
+/* What a policy may need to know of the exchange that wants a server. */
+struct pick_request {
+    const struct tried *tried; /* NULL: none */
+    uint64_t now_us;           /* of the worker's loop */
+    uint64_t random;           /* 64 random bits */
+    uint64_t key;              /* see balance_hash.h; only when the policy wants one, and */
+    bool has_key;              /* the request has what it is made of */
+};
+
 /* Shared by all workers: pick must be safe from many threads and take no lock. */
 struct balancer {
     const struct balance_ops *ops;
 };
 
 struct balance_ops {
-    const char *name; /* as in the configuration */
-    /* The members are borrowed for the balancer's life. */
-    struct balancer *(*make)(const struct balance_member *members, uint32_t count);
+    const char *name;   /* as in the configuration */
+    bool wants_key;     /* pick_request.key is looked at */
+    bool wants_latency; /* server.shared.latency is looked at: somebody must feed it */
+    /* The members and settings are borrowed for the balancer's life. */
+    struct balancer *(*make)(const struct balance_member *members, uint32_t count,
+                             const struct balance_settings *settings);
     void (*free)(struct balancer *b);
     /* A member with weight that may take an exchange and is not in `tried`; NULL when there is none. */
-    const struct balance_member *(*pick)(struct balancer *b, const struct tried *tried);
+    const struct balance_member *(*pick)(struct balancer *b, const struct pick_request *r);
 };
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef LOOMGATE_BACKEND_SERVER_H
 #define LOOMGATE_BACKEND_SERVER_H
 
+#include "loomgate/backend/latency.h"
 #include "loomgate/base/macros.h"
 #include "loomgate/net/addr.h"
 
@@ -21,6 +22,7 @@ struct server {
     /* Written by all workers, so on a line of its own. Relaxed order is enough: each is a fact by itself. */
     struct {
         _Alignas(LG_CACHE_LINE) _Atomic uint32_t active; /* exchanges that use it now */
+        struct latency latency;                          /* of its answers; fed only where a policy wants it */
         _Atomic uint8_t admin;                           /* enum server_admin; one writer: the control thread */
     } shared;
 };

@@ -136,7 +136,23 @@ struct server_settings {
     enum send_proxy send_proxy;
 };
 
-enum balance_kind { BALANCE_ROUND_ROBIN };
+enum balance_kind {
+    BALANCE_ROUND_ROBIN,
+    BALANCE_LEAST_REQUESTS,
+    BALANCE_RANDOM_TWO,
+    BALANCE_PEAK_EWMA,
+    BALANCE_FIRST,
+    BALANCE_HASH
+};
+enum hash_key { HASH_SOURCE, HASH_HOST, HASH_PATH, HASH_URI, HASH_HEADER, HASH_COOKIE, HASH_QUERY };
+struct balance_settings {
+    enum balance_kind kind;
+    /* of BALANCE_HASH */
+    const char *key_text, *bound_text; /* as written */
+    enum hash_key key;
+    const char *key_name; /* of a header, cookie or part of the query */
+    double bounded_load;  /* 1 to 100 */
+};
 struct pool_settings {
     uint32_t max_idle;
     uint64_t idle_timeout_us; /* 0: for ever */
@@ -144,7 +160,7 @@ struct pool_settings {
 };
 struct backend_settings {
     const char *name;
-    enum balance_kind balance;
+    struct balance_settings balance;
     const struct server_settings *servers;
     uint32_t server_count;
     struct timeout_settings timeouts;

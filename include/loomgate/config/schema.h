@@ -15,7 +15,7 @@ enum setting_type {
     SETTING_SIZE,     /* uint32_t or uint64_t, bytes */
     SETTING_INTEGER,  /* uint16_t to uint64_t */
     SETTING_BOOL,     /* bool */
-    SETTING_ENUM,     /* an enum; with `table` a map may stand there too */
+    SETTING_ENUM,     /* an enum; with `table`, the first of a struct: a map, whose finish sets the enum, will do too */
     SETTING_RATIO,    /* validated only: nothing stores one yet */
     SETTING_NAME,     /* const char * */
     SETTING_TEXT,     /* const char *, no NUL inside, never empty unless ALLOW_EMPTY */

@@ -63,10 +63,13 @@ struct exchange {
     struct tunnel tunnel;
     struct deadline deadline; /* timeouts.request */
     struct tried tried;
+    uint64_t key; /* by which its server is picked, where the policy wants one: made at the first pick */
+    bool key_made, has_key;
     const struct balance_member *picked; /* the last server tried */
     struct addr local;
     struct slice id;
     uint64_t start_us, unix_us, first_byte_us, connect_us; /* UINT64_MAX: not yet */
+    uint64_t asked_us; /* when the server had been sent the whole request; 0: not yet */
     uint64_t body_in, bytes_in, bytes_out;
     struct access_try tries[ACCESS_TRIES_MAX];
     unsigned try_count;

@@ -41,8 +41,12 @@ static void init(void) {
     if (!backend_init(&backend, settings, &registry, &e)) fail_msg("%s", e.text);
 }
 
+static const struct balance_member *pick(const struct tried *tried) {
+    return backend_pick(&backend, &(struct pick_request){.tried = tried});
+}
+
 static const char *pick_name(const struct tried *tried) {
-    const struct balance_member *m = backend_pick(&backend, tried);
+    const struct balance_member *m = pick(tried);
     return m ? m->server->name : "none";
 }
 
@@ -65,7 +69,7 @@ static void members_know_their_settings(void **state) {
     s->weight = 7;
     s->send_proxy = SEND_PROXY_V2;
     init();
-    const struct balance_member *m = backend_pick(&backend, NULL);
+    const struct balance_member *m = pick(NULL);
     assert_ptr_equal(m->settings, s);
     assert_int_equal(m->weight, 7);
 }
@@ -88,6 +92,29 @@ static void backups_wait_until_nobody_else_can(void **state) {
 }
 
 /* A server in maintenance has no turns: the others share evenly, rather than its neighbour getting them all. */
+/* The row of each policy is the one of its name, and backups are behind all of them. */
+static void every_policy_is_there(void **state) {
+    static const char *const policies[] = {"round_robin", "least_requests", "random_two", "peak_ewma", "first", "hash"};
+    (void)state;
+    add("s1", 1);
+    add("b1", 2)->backup = true;
+    settings->balance.bounded_load = 1.25;
+    for (unsigned i = 0; i < LG_COUNT(policies); i++) {
+        settings->balance.kind = (enum balance_kind)i;
+        init();
+        assert_string_equal(backend.primary->ops->name, policies[i]);
+        assert_int_equal(backend_wants_key(&backend), i == BALANCE_HASH);
+        assert_int_equal(backend_wants_latency(&backend), i == BALANCE_PEAK_EWMA);
+        assert_string_equal(pick_name(NULL), "s1");
+        struct tried tried = {.v = {backend.members[0].server}, .count = 1};
+        assert_string_equal(pick_name(&tried), "b1");
+        tried.v[tried.count++] = backend.backups[0].server;
+        assert_string_equal(pick_name(&tried), "none");
+        backend_fini(&backend, &registry);
+    }
+    init();
+}
+
 static void maintenance_by_the_configuration_is_shared_evenly(void **state) {
     (void)state;
     unsigned got[3] = {0};
@@ -95,7 +122,7 @@ static void maintenance_by_the_configuration_is_shared_evenly(void **state) {
     add("s2", 2)->maint = true;
     add("s3", 3);
     init();
-    for (unsigned i = 0; i < 100; i++) got[backend_pick(&backend, NULL) - backend.members]++;
+    for (unsigned i = 0; i < 100; i++) got[pick(NULL) - backend.members]++;
     assert_int_equal(got[0], 50);
     assert_int_equal(got[1], 0);
     assert_int_equal(got[2], 50);
@@ -139,6 +166,7 @@ int main(void) {
         TEST(servers_take_turns),
         TEST(members_know_their_settings),
         TEST(backups_wait_until_nobody_else_can),
+        TEST(every_policy_is_there),
         TEST(maintenance_by_the_configuration_is_shared_evenly),
         TEST(nobody_is_left),
         TEST(servers_are_given_back),

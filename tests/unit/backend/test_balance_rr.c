@@ -18,7 +18,7 @@ static void make(const uint32_t *weights, uint32_t count) {
         servers[i] = (struct server){.id = i};
         members[i] = (struct balance_member){.server = &servers[i], .weight = weights[i]};
     }
-    balancer = balance_round_robin.make(members, count);
+    balancer = balance_round_robin.make(members, count, NULL);
 }
 
 #define MAKE(...) make((const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
@@ -30,7 +30,7 @@ static int tear_down(void **state) {
 }
 
 static const struct balance_member *pick(const struct tried *tried) {
-    return balancer->ops->pick(balancer, tried);
+    return balancer->ops->pick(balancer, &(struct pick_request){.tried = tried});
 }
 
 static void set_admin(unsigned i, enum server_admin admin) {

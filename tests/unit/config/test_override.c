@@ -77,7 +77,8 @@ static void test_refused(void **state) {
         {"global.", "1", "unknown key ''|is not a path to a key"},
         {"include", "a.yaml", "-D include=a.yaml: error: 'include' cannot be set from the command line\n"},
         {"include.0", "a.yaml", "cannot be set from the command line"},
-        {"backends.a.balance", "first", "-D backends.a.balance=first: error: 'balance: first' is not supported yet"},
+        {"backends.a.queue", "first", "-D backends.a.queue=first: error: 'queue' takes a map, not "},
+        {"backends.a.slow_start", "1s", "-D backends.a.slow_start=1s: error: 'slow_start: 1s' is not supported yet"},
         {"frontends.web.default_backend", "b", "there is no backend 'b'"},
     };
     char deep[400] = "global";

@@ -1,0 +1,59 @@
+/* balance_internal.h: what the policies share: who may be picked, dice, lotteries, two drawn by weight. */
+#ifndef LOOMGATE_BACKEND_BALANCE_INTERNAL_H
+#define LOOMGATE_BACKEND_BALANCE_INTERNAL_H
+
+#include "loomgate/backend/balance.h"
+
+static inline bool member_can_take(const struct balance_member *m, const struct pick_request *r) {
+    return m->weight && server_may_take(m->server) && !tried_has(r->tried, m->server);
+}
+
+static inline uint32_t member_active(const struct balance_member *m) {
+    return atomic_load_explicit(&m->server->shared.active, memory_order_relaxed);
+}
+
+/* The finalizer of MurmurHash3 (Appleby): every bit of `x` changes about half of the result's. */
+static inline uint64_t mix64(uint64_t x) {
+    x = (x ^ x >> 33) * 0xff51afd7ed558ccdU;
+    x = (x ^ x >> 33) * 0xc4ceb9fe1a85ec53U;
+    return x ^ x >> 33;
+}
+
+/* Further random numbers from one: a counter, mixed (the idea of SplitMix; Steele, Lea and Flood, 2014). */
+struct dice {
+    uint64_t state;
+};
+
+/* 0 to limit - 1. */
+static inline uint32_t dice_below(struct dice *d, uint32_t limit) {
+    d->state += 0x9e3779b97f4a7c15U;
+    return (uint32_t)((mix64(d->state) >> 32) * limit >> 32);
+}
+
+/* Draws one by weight while they are looked at one after the other, each once. */
+struct lottery {
+    const struct balance_member *winner; /* NULL: nobody took part */
+    uint32_t tickets;
+};
+
+static inline void lottery_add(struct lottery *l, const struct balance_member *m, struct dice *dice) {
+    l->tickets += m->weight;
+    if (dice_below(dice, l->tickets) < m->weight) l->winner = m;
+}
+
+/* balance_draw.c: drawing by weight without looking at all of them. */
+struct draw {
+    const struct balance_member *members;
+    uint32_t *sums; /* of the weights up to and with each member */
+    uint32_t count, total;
+};
+
+void draw_init(struct draw *d, const struct balance_member *members, uint32_t count);
+void draw_fini(struct draw *d);
+/* Two different ones that may take the exchange, each by weight; fewer when there are no two: then NULL. */
+struct pair {
+    const struct balance_member *first, *second;
+};
+struct pair draw_two(const struct draw *d, const struct pick_request *r);
+
+#endif
