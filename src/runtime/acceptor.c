@@ -80,7 +80,6 @@ static enum accept_result accept_one(struct acceptor *a) {
         leave_gates(a);
         return accept_failed(a, error_number);
     }
-    if (a->starved && fd < a->env->fd_ceiling) tell_recovery(a);
     client_start(a->env, a->frontend, fd, &peer, a->port, a->accept_proxy);
     if (fd < a->env->fd_ceiling) return ACCEPT_ONE;
     /* The last descriptors are for the servers' side, or all would wait for each other. */
@@ -96,6 +95,7 @@ static void on_acceptable(struct ev_loop *ev, ev_io *w, int events) {
         enum accept_result result = accept_one(a);
         if (result == ACCEPT_ONE) continue;
         if (result == ACCEPT_PAUSE) acceptor_pause(a);
+        if (result == ACCEPT_NONE && a->starved) tell_recovery(a); /* nobody waits any more */
         a->burst = n ? n : 1;
         return;
     }
@@ -124,6 +124,7 @@ void acceptor_init(struct acceptor *a, struct env *env, struct frontend *fronten
 void acceptor_resume(struct acceptor *a) {
     if (!a->paused) return;
     a->paused = false;
+    a->burst = BURST_MAX;
     deadline_cancel(&a->retry);
     ev_io_start(a->env->loop.ev, &a->io);
 }
