@@ -115,6 +115,6 @@ while true; do
         say "demo: ${names[$proxy]} has ended"
         exit 0
     fi
-    say "demo: ${names[$ended]} has ended; its part of the requests is answered 502 from now on"
+    say "demo: ${names[$ended]} has ended; its part of the requests goes to the others from now on"
     unset "names[$ended]"
 done

@@ -10,6 +10,7 @@
 #include "loomgate/base/mem.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static const struct balance_ops *const policies[] = {
     [BALANCE_ROUND_ROBIN] = &balance_round_robin,
@@ -40,6 +41,9 @@ bool backend_init(struct backend *b, const struct backend_settings *settings, st
     *b = (struct backend){.settings = settings};
     b->members = xcalloc(settings->server_count, sizeof *b->members);
     b->backups = xcalloc(settings->server_count, sizeof *b->backups);
+    b->budget = aligned_alloc(LG_CACHE_LINE, sizeof *b->budget);
+    LG_ASSERT(b->budget != NULL);
+    memset(b->budget, 0, sizeof *b->budget);
     if (!acquire_servers(b, registry, e)) {
         backend_fini(b, registry);
         return false;
@@ -57,6 +61,7 @@ void backend_fini(struct backend *b, struct registry *registry) {
     for (uint32_t i = 0; i < b->backup_count; i++) registry_release(registry, b->backups[i].server);
     free(b->members);
     free(b->backups);
+    free(b->budget);
     *b = (struct backend){0};
 }
 

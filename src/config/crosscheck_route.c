@@ -35,13 +35,22 @@ static bool name_route(struct loader *l, const struct node *map, struct route_se
                 first->place.source->name, first->place.line, first->place.column);
 }
 
+/* What a route says of retries is read once more over what its backend says, which is known only now. */
+static bool fold_retry(struct loader *l, const struct settings_table *table, const struct node *map,
+                       struct route_settings *r) {
+    const struct node *retry = node_find(map, "retry");
+    r->has_retry = retry != NULL;
+    if (!retry || r->action != ROUTE_BACKEND || r->backend >= l->backend_count) return true;
+    r->retry = l->backends[r->backend].retry;
+    return setting_read(l, schema_find(table, SLICE("retry")), NULL, retry, r);
+}
+
 bool finish_route(struct loader *l, const struct settings_table *table, const struct node *map, void *base) {
     static const char *const keys[] = {"backend", "redirect", "respond", "split"};
     static const enum route_action actions[] = {ROUTE_BACKEND, ROUTE_REDIRECT, ROUTE_RESPOND, ROUTE_BACKEND};
     struct route_settings *r = base;
     const char *given = NULL;
     bool ok = name_route(l, map, r);
-    (void)table;
     for (size_t i = 0; i < LG_COUNT(keys); i++) {
         const struct node *action = node_find(map, keys[i]);
         if (!action) continue;
@@ -54,7 +63,7 @@ bool finish_route(struct loader *l, const struct settings_table *table, const st
     if (!given)
         ok =
             FAIL(l, map->place, "add one of backend: NAME, redirect: {...}, respond: {...}", "a route needs an action");
-    return ok;
+    return fold_retry(l, table, map, r) && ok;
 }
 
 /* A match written one way, so that equal ones are equal texts. From malloc. */

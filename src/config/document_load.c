@@ -56,7 +56,7 @@ static void read_backends(struct reader *r, const struct node *section) {
         map_put(&r->l.backend_map, slice_of(v[i].name), (void *)(uintptr_t)(i + 1));
         read_body(r, &table_backend, e, &v[i]);
     }
-    r->config->backends = v;
+    r->config->backends = r->l.backends = v;
     r->config->backend_count = section->count;
 }
 
@@ -102,6 +102,7 @@ static void read_root(struct reader *r, const struct node *root) {
     schema_set_defaults(&r->l, &table_backend, &s->defaults.backend);
     s->global.log.on = true;
     s->defaults.frontend.default_backend = -1;
+    s->defaults.backend.retry.on = true;
     schema_read(&r->l, &table_root, root, s);
     if (s->global.workers == 0) s->global.workers = count_cpus();
     r->config->global = s->global;

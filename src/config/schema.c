@@ -214,6 +214,20 @@ bool schema_read(struct loader *l, const struct settings_table *table, const str
     return (!table->finish || table->finish(l, table, map, base)) && ok;
 }
 
+/* "a, b" to the list that one would write for it. */
+static void split_fallback(struct arena *a, struct node *value) {
+    struct slice rest = value->text, word;
+    struct node_entry **last = &value->first;
+    value->kind = NODE_LIST;
+    while (slice_split(&rest, ',', &word)) {
+        struct node_entry *e = arena_calloc(a, sizeof *e);
+        e->value = node_new_scalar(a, value->place, slice_trim(word));
+        *last = e;
+        last = &e->next;
+        value->count++;
+    }
+}
+
 void schema_set_defaults(struct loader *l, const struct settings_table *table, void *base) {
     for (size_t i = 0; i < table->count; i++) {
         const struct setting *row = &table->rows[i];
@@ -221,6 +235,7 @@ void schema_set_defaults(struct loader *l, const struct settings_table *table, v
         if (has_map && row->width) schema_set_defaults(l, row->table, (char *)base + row->offset);
         if (!row->fallback || !row->width) continue;
         struct node value = {.kind = NODE_SCALAR, .text = slice_of(row->fallback)};
+        if (row->type == SETTING_LIST) split_fallback(l->arena, &value);
         uint64_t number;
         LG_ASSERT(read_by_type(l, row, &value, base, &number));
     }

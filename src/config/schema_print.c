@@ -120,7 +120,7 @@ static bool is_set(const struct printer *p, const struct setting *row, const voi
     case SETTING_PAIRS:
         return ((const struct name_values *)at(row, base))->count > 0;
     case SETTING_LIST:
-        return load_count(row, base) > 0;
+        return load_count(row, base) > 0 || row->fallback;
     case SETTING_DURATION:
         return load_number(row, base) != SETTING_UNSET;
     case SETTING_MAP:
@@ -154,6 +154,17 @@ static void print_word(FILE *out, const struct setting *row, uint64_t number) {
     fputs(w->word ? w->word : "?", out);
 }
 
+/* As a percentage, without zeros at its end. */
+static void print_ratio(FILE *out, const struct setting *row, const void *base) {
+    double ratio;
+    char text[40];
+    memcpy(&ratio, at(row, base), sizeof ratio);
+    size_t n = (size_t)snprintf(text, sizeof text, "%.7f", ratio * 100);
+    while (text[n - 1] == '0') n--;
+    if (text[n - 1] == '.') n--;
+    fprintf(out, "%.*s%%", (int)n, text);
+}
+
 /* A value that fits on the line. */
 static void print_scalar(struct printer *p, const struct setting *row, const void *base) {
     char text[VALUE_TEXT_MAX];
@@ -170,6 +181,8 @@ static void print_scalar(struct printer *p, const struct setting *row, const voi
         yaml_print_text(p->out, slice_of(p->backends[load_number(row, base)].name));
     } else if (row->type == SETTING_CUSTOM) {
         row->print(p->out, row, base);
+    } else if (row->type == SETTING_RATIO) {
+        print_ratio(p->out, row, base);
     } else if (row->type == SETTING_BOOL) {
         fputs(load_number(row, base) ? "true" : "false", p->out);
     } else if (row->type == SETTING_ENUM) {
@@ -195,7 +208,7 @@ static void print_pairs(struct printer *p, const struct name_values *pairs) {
 static void print_list(struct printer *p, const struct setting *row, const void *base) {
     const char *items = load_text(row, base);
     uint32_t count = load_count(row, base);
-    fputc('\n', p->out);
+    fputs(count ? "\n" : " []\n", p->out);
     for (uint32_t i = 0; i < count; i++) {
         const void *item = items + i * row->item_size;
         if (row->item->type == SETTING_MAP) {

@@ -96,9 +96,10 @@ static void print_row(const struct setting *row, FILE *out) {
     struct cell value = {0}, help = {0};
     add_value(&value, row);
     add_help(&help, row);
-    const char *tick = row->fallback ? "`" : "";
+    bool is_list = row->fallback && row->type == SETTING_LIST;
+    const char *open = is_list ? "`[" : row->fallback ? "`" : "", *close = is_list ? "]`" : open;
     const char *fallback = row->fallback ? row->fallback : row->flags & REQUIRED ? "required" : "-";
-    fprintf(out, "| `%s` | %s | %s%s%s | %s | %s |\n", row->key, value.text, tick, fallback, tick,
+    fprintf(out, "| `%s` | %s | %s%s%s | %s | %s |\n", row->key, value.text, open, fallback, close,
             row->reload == RELOAD_RESTART ? "restart" : "live", help.text);
 }
 

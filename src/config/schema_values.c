@@ -26,6 +26,9 @@ static const char *const type_names[] = {
     [SETTING_CUSTOM] = "text",
 };
 
+/* A ratio is read as a number of these parts. */
+#define RATIO_UNIT 1e9
+
 static const struct setting_word *find_word(const struct setting_word *words, struct slice text) {
     for (; words && words->word; words++)
         if (slice_is(text, words->word)) return words;
@@ -56,7 +59,7 @@ static bool parse_number(const struct setting *row, struct slice text, uint64_t 
     case SETTING_BOOL:
         return boolean_parse(text, &flag, c) && (*number = flag, true);
     case SETTING_RATIO:
-        return ratio_parse(text, &ratio, c) && (*number = (uint64_t)(ratio * 1e9), true);
+        return ratio_parse(text, &ratio, c) && (*number = (uint64_t)(ratio * RATIO_UNIT + 0.5), true);
     default:
         return refuse_word(row, text, c);
     }
@@ -99,6 +102,11 @@ static void store_number(const struct setting *row, void *base, uint64_t number)
     uint8_t one = (uint8_t)number;
     uint16_t two = (uint16_t)number;
     uint32_t four = (uint32_t)number;
+    double ratio = (double)number / RATIO_UNIT;
+    if (row->type == SETTING_RATIO) {
+        setting_store(row, base, &ratio);
+        return;
+    }
     setting_store(row, base,
                   row->width == 1   ? (void *)&one
                   : row->width == 2 ? (void *)&two

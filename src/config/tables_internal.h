@@ -88,7 +88,7 @@ setting_print_custom print_log_target;
 #define BALANCE_HELP    "which server gets the next request"
 #define HEALTH_HELP     "active checks"
 #define BREAKER_HELP    "takes a failing server out"
-#define RETRY_HELP      "another try after a failure"
+#define RETRY_HELP      "another try after a failure; `off`: none"
 #define QUEUE_HELP      "requests that wait for a server"
 #define POOL_HELP       "idle keep-alive connections to the servers"
 #define SLOW_START_HELP "a server that comes back ramps its weight over this time"

@@ -176,6 +176,9 @@ static const struct settings_table table_timeouts = {
 
 /* --- the route -------------------------------------------------------------------------------------------------- */
 
+static bool has_retry(const void *base) {
+    return ((const struct route_settings *)base)->has_retry;
+}
 static bool is_backend(const void *base) {
     return ((const struct route_settings *)base)->action == ROUTE_BACKEND;
 }
@@ -241,9 +244,12 @@ static const struct setting rows_route[] = {
      .help = "in place of those of the frontend and the backend"},
     {.key = "retry",
      .type = SETTING_MAP,
-     .flags = OFF_TOO | LATER,
+     SETTING_AT(struct route_settings, retry),
+     .flags = OFF_TOO,
+     .also = offsetof(struct route_settings, retry.on),
      .table = &table_retry,
-     .help = "in place of the backend's"},
+     .is_set = has_retry,
+     .help = "key by key in place of the backend's; what is not given is as there"},
 };
 const struct settings_table table_route = {
     .path = "frontends.NAME.routes", .what = "a route", TABLE_ROWS(rows_route), .finish = finish_route};

@@ -186,8 +186,9 @@ static void on_response_head(struct h1_session *s, struct message *m) {
 }
 
 static enum failure lost_response(const struct h1_session *s) {
-    if (s->got_head || s->conn->bytes_in > s->mark_in) return FAILURE_response_cut;
-    return s->stream.reused ? FAILURE_closed_idle : FAILURE_reset_before_response;
+    if (s->got_head) return FAILURE_response_cut;
+    /* With a byte of a head it was no idle connection that had been closed; but an answer it was neither. */
+    return s->stream.reused && s->conn->bytes_in == s->mark_in ? FAILURE_closed_idle : FAILURE_reset_before_response;
 }
 
 /* --- the pump --------------------------------------------------------------------------------------------------- */

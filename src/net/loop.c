@@ -242,3 +242,37 @@ void deadline_cancel(struct deadline *d) {
 bool deadline_is_set(const struct deadline *d) {
     return !list_is_empty(&d->node);
 }
+
+/* --- timers ---------------------------------------------------------------------------------------------------------
+ */
+
+static void on_timer(struct ev_loop *ev, ev_timer *w, int events) {
+    (void)ev, (void)events;
+    struct loop_timer *t = w->data;
+    t->loop = NULL;
+    t->on_expire(t);
+}
+
+void timer_init(struct loop_timer *t, void (*on_expire)(struct loop_timer *t)) {
+    t->loop = NULL;
+    t->on_expire = on_expire;
+    ev_init(&t->ev, on_timer);
+    t->ev.data = t;
+}
+
+void timer_set(struct loop *loop, struct loop_timer *t, uint64_t delay_us) {
+    timer_cancel(t);
+    t->loop = loop;
+    ev_timer_set(&t->ev, (double)delay_us / 1e6, 0.);
+    ev_timer_start(loop->ev, &t->ev);
+}
+
+void timer_cancel(struct loop_timer *t) {
+    if (!t->loop) return;
+    ev_timer_stop(t->loop->ev, &t->ev);
+    t->loop = NULL;
+}
+
+bool timer_is_set(const struct loop_timer *t) {
+    return t->loop != NULL;
+}

@@ -1,5 +1,6 @@
 /* exchange.c: one request and its response: the state machine. Its picture is in the header; what moves between the
- * streams is in exchange_streams.c, heads and answers in exchange_head.c, the record in exchange_record.c. */
+ * streams is in exchange_streams.c, what a failed try leads to in exchange_retry.c, heads and answers in
+ * exchange_head.c, the record in exchange_record.c. */
 #include "loomgate/proxy/exchange.h"
 
 #include "loomgate/net/socket.h"
@@ -16,7 +17,8 @@ static const uint16_t legal_moves[] = {
     [EXCHANGE_CONNECT] = TO(FORWARD) | TO(TUNNEL) | TO(FAIL) | TO(DONE),
     [EXCHANGE_FORWARD] = TO(TUNNEL) | TO(FAIL) | TO(DONE),
     [EXCHANGE_TUNNEL] = TO(DONE),
-    [EXCHANGE_FAIL] = TO(CONNECT) | TO(PICK) | TO(ANSWER) | TO(DONE),
+    [EXCHANGE_FAIL] = TO(CONNECT) | TO(BACKOFF) | TO(ANSWER) | TO(DONE),
+    [EXCHANGE_BACKOFF] = TO(PICK) | TO(FAIL) | TO(DONE),
     [EXCHANGE_ANSWER] = TO(DONE),
     [EXCHANGE_DONE] = 0,
 };
@@ -50,14 +52,27 @@ static const struct addr *local_addr(struct exchange *x) {
     return &x->local;
 }
 
-static bool step_pick(struct exchange *x) {
+/* All have been tried: begin anew, but with the last one only where there is no other. */
+static const struct balance_member *pick_anew(struct exchange *x) {
+    x->tried.v[0] = x->picked->server;
+    x->tried.count = 1;
     const struct balance_member *m = exchange_pick(x);
+    if (m) return m;
+    x->tried.count = 0;
+    return exchange_pick(x);
+}
+
+static bool step_pick(struct exchange *x) {
+    if (!x->retries) exchange_count_request(x);
+    const struct balance_member *m = exchange_pick(x);
+    if (!m && x->tried.count) m = pick_anew(x);
     if (!m) {
         x->cause = FAILURE_no_server;
         exchange_set_state(x, EXCHANGE_FAIL);
         return true;
     }
     x->picked = m;
+    x->fresh = false;
     if (x->tried.count < TRIED_MAX) x->tried.v[x->tried.count++] = m->server;
     exchange_set_state(x, EXCHANGE_CONNECT);
     return true;
@@ -65,13 +80,15 @@ static bool step_pick(struct exchange *x) {
 
 static bool step_connect(struct exchange *x) {
     if (x->attempt.member) return false; /* under way */
+    x->untouched = false;
+    deadline_set(&x->env->loop, &x->try_deadline, x->route->retry->on ? x->route->retry->per_try_us : 0);
     bool sends_proxy = x->picked->settings->send_proxy != SEND_PROXY_OFF;
     bool ready = attempt_start(&x->attempt, &(struct attempt_request){
                                                 .member = x->picked,
                                                 .route = x->route,
                                                 .raw = !x->front,
                                                 .fresh = x->fresh,
-                                                .certain = !method_is_idempotent(x->request.method),
+                                                .certain = x->retries || !method_is_idempotent(x->request.method),
                                                 .client = &x->client->addr,
                                                 .local = sends_proxy ? local_addr(x) : NULL,
                                             });
@@ -83,14 +100,10 @@ static bool step_connect(struct exchange *x) {
     return false;
 }
 
-/* A request whose idle connection turned out to be closed is sent once more, on a fresh one to the same server, when
- * it cannot have been processed or may be repeated (RFC 9110 section 9.2.2), and all of it is still here. */
-static bool may_resend(const struct exchange *x) {
-    const struct failure_row *row = failure_get(x->cause);
-    if (x->cause != FAILURE_closed_idle || x->resent || x->response_started || !x->front) return false;
-    bool safe = x->untouched || (row->retry == RETRY_IDEMPOTENT && method_is_idempotent(x->request.method));
-    bool complete = !x->replay.lost && (!x->body_in || replay_is_possible(&x->replay));
-    return safe && complete;
+static void drop_back(struct exchange *x) {
+    if (x->back) x->back->ops->reset(x->back);
+    x->back = NULL;
+    x->draining_back = false;
 }
 
 static void drop_front(struct exchange *x) {
@@ -106,13 +119,7 @@ static void drop_front(struct exchange *x) {
 }
 
 static bool step_fail(struct exchange *x) {
-    if (may_resend(x)) {
-        x->resent = x->fresh = true;
-        x->cause = FAILURE_NONE;
-        metrics_add(&x->env->metrics, METRIC_resends_total, 1);
-        exchange_set_state(x, EXCHANGE_CONNECT);
-        return true;
-    }
+    if (exchange_retry(x)) return true;
     if (x->front && !x->response_started && failure_get(x->cause)->status) {
         exchange_set_state(x, EXCHANGE_ANSWER);
         return true;
@@ -147,6 +154,7 @@ void exchange_run(struct exchange *x) {
             on = false;
             break;
         case EXCHANGE_HEAD:
+        case EXCHANGE_BACKOFF:
         case EXCHANGE_TUNNEL:
         case EXCHANGE_DONE:
             on = false;
@@ -164,7 +172,10 @@ void exchange_end_try(struct exchange *x, enum failure f) {
     if (x->try_count < ACCESS_TRIES_MAX)
         x->tries[x->try_count++] = (struct access_try){.server = x->attempt.member->server->name,
                                                        .total_us = x->env->loop.now_us - x->attempt.began_us,
+                                                       .backoff_us = x->backoff_us,
                                                        .cause = f};
+    x->backoff_us = 0; /* what follows without a wait has none */
+    deadline_cancel(&x->try_deadline);
     attempt_end(&x->attempt);
 }
 
@@ -172,8 +183,8 @@ void exchange_fail(struct exchange *x, enum failure f) {
     if (x->state == EXCHANGE_DONE) return;
     /* What is being answered stays the cause, also when the client leaves before it has heard all of it. */
     if (x->state != EXCHANGE_ANSWER || x->cause == FAILURE_NONE) x->cause = (uint8_t)f;
-    if (x->back) x->back->ops->reset(x->back);
-    x->back = NULL;
+    drop_back(x);
+    timer_cancel(&x->backoff);
     exchange_end_try(x, f);
     if (x->state == EXCHANGE_TUNNEL || x->state == EXCHANGE_ANSWER) {
         exchange_check_done(x);
@@ -191,14 +202,30 @@ void exchange_kill(struct exchange *x, enum failure f) {
         x->bytes_in += x->tunnel.bytes_in;
         x->bytes_out += x->tunnel.bytes_out;
     }
-    if (x->back) x->back->ops->reset(x->back);
-    x->back = NULL;
+    drop_back(x);
     drop_front(x);
     exchange_check_done(x);
 }
 
 static void on_deadline(struct deadline *d) {
     exchange_fail(LG_CONTAINER_OF(d, struct exchange, deadline), FAILURE_request_timeout);
+}
+
+/* One try has had its time. While the client itself keeps the server waiting for the request, it has not begun. */
+static void on_try_deadline(struct deadline *d) {
+    struct exchange *x = LG_CONTAINER_OF(d, struct exchange, try_deadline);
+    bool forwarding = x->state == EXCHANGE_FORWARD;
+    if (forwarding && x->has_body && !x->request_ended && !x->front_paused)
+        deadline_set(&x->env->loop, d, x->route->retry->per_try_us);
+    else
+        exchange_fail(x, forwarding ? FAILURE_response_timeout : FAILURE_connect_timeout);
+}
+
+static void on_backoff_over(struct loop_timer *t) {
+    struct exchange *x = LG_CONTAINER_OF(t, struct exchange, backoff);
+    drop_back(x);
+    exchange_set_state(x, EXCHANGE_PICK);
+    exchange_run(x);
 }
 
 static void on_grave(struct task *task) {
@@ -220,6 +247,7 @@ void exchange_check_done(struct exchange *x) {
     exchange_end_try(x, x->cause);
     exchange_set_state(x, EXCHANGE_DONE);
     deadline_cancel(&x->deadline);
+    timer_cancel(&x->backoff);
     exchange_record(x);
     x->env->exchange_count--;
     list_remove(&x->node);
@@ -238,6 +266,7 @@ static void on_ready(struct attempt *a) {
     struct exchange *x = LG_CONTAINER_OF(a, struct exchange, attempt);
     if (a->raw) {
         exchange_note_latency(x, a->connect_us);
+        deadline_cancel(&x->try_deadline);
         exchange_set_state(x, EXCHANGE_TUNNEL);
         struct conn *front = x->tcp_front, *back = a->conn;
         x->tcp_front = NULL;
@@ -268,6 +297,8 @@ static struct exchange *exchange_new(struct exchange_client *client) {
     arena_init(&x->arena, x->arena_room, EXCHANGE_SIZE - offsetof(struct exchange, arena_room));
     attempt_init(&x->attempt, env, &exchange_attempt_events);
     deadline_init(&x->deadline, on_deadline);
+    deadline_init(&x->try_deadline, on_try_deadline);
+    timer_init(&x->backoff, on_backoff_over);
     task_init(&x->grave, on_grave);
     env->exchange_count++;
     list_push_back(&env->live_exchanges, &x->node);

@@ -22,8 +22,20 @@ void exchange_note_latency(const struct exchange *x, uint64_t us);
 /* The try under way has failed. */
 void exchange_note_failure(const struct exchange *x, enum failure f);
 
+/* exchange_retry.c: what a failed try leads to. */
+/* The request is sent again, at once or after a while: the state is CONNECT or BACKOFF. False: it is not. */
+bool exchange_retry(struct exchange *x);
+/* The server's own answer `m` (its head is all that came) is held back and leads to another try; false: pass it on. */
+bool exchange_hold_back(struct exchange *x, const struct message *m);
+/* A first try begins: it counts for the budget. */
+void exchange_count_request(struct exchange *x);
+/* How much of the body is kept for another try; 0: nothing, as there will be none. */
+size_t exchange_replay_limit(const struct exchange *x);
+
 /* exchange_streams.c: both sides' events, and what is sent to either side. */
 extern const struct stream_events exchange_front_events, exchange_back_events;
+/* The rest of an answer that is not passed on is thrown away. */
+extern const struct stream_events exchange_drain_events;
 void exchange_forward(struct exchange *x);
 void exchange_pause_front(struct exchange *x, bool pause);
 extern const struct tunnel_events exchange_tunnel_events;

@@ -26,17 +26,18 @@ static void pause_back(struct exchange *x, bool pause) {
 /* --- the request ------------------------------------------------------------------------------------------------ */
 
 static void send_request_body(struct exchange *x, struct slice body, bool more) {
-    replay_add(&x->replay, &x->env->loop.chunks, body);
     x->back->ops->send_body(x->back, body, more);
     if (x->back->congested) exchange_pause_front(x, true);
 }
 
-/* What went to a connection that turned out to be closed. */
+static void send_kept(void *owner, struct slice piece) {
+    struct exchange *x = owner;
+    x->back->ops->send_body(x->back, piece, true);
+}
+
+/* What went to an earlier try. It is kept on: this one may fail too. */
 static void send_replay(struct exchange *x) {
-    struct iovec iov[REPLAY_MAX / CHUNK_SMALL + 2];
-    int n = buf_iov(&x->replay.body, iov, (int)LG_COUNT(iov));
-    for (int i = 0; i < n; i++) x->back->ops->send_body(x->back, slice_from(iov[i].iov_base, iov[i].iov_len), true);
-    replay_stop(&x->replay, &x->env->loop.chunks);
+    replay_walk(&x->replay, send_kept, x);
     if (x->request_ended) x->back->ops->send_end(x->back, NULL);
 }
 
@@ -51,10 +52,12 @@ void exchange_forward(struct exchange *x) {
     if (x->reused) metrics_add(&x->env->metrics, METRIC_server_connections_reused_total, 1);
     x->back->ops->send_head(x->back, &x->request, !x->has_body);
     if (!x->has_body) return;
-    if (x->body_in || x->request_ended)
+    if (x->body_in || x->request_ended) {
         send_replay(x);
-    else if (x->reused && method_is_idempotent(x->request.method))
-        replay_start(&x->replay);
+    } else if (!x->replay.on) {
+        size_t limit = exchange_replay_limit(x);
+        if (limit) replay_start(&x->replay, limit);
+    }
     exchange_pause_front(x, x->back->congested);
 }
 
@@ -77,7 +80,8 @@ static void front_on_body(struct stream *s, struct slice body, bool more) {
         exchange_fail(x, FAILURE_body_too_large);
         return;
     }
-    if (x->back) send_request_body(x, body, more);
+    replay_add(&x->replay, &x->env->loop.chunks, body);
+    if (x->back && !x->draining_back) send_request_body(x, body, more);
 }
 
 static void front_on_end(struct stream *s, const struct fields *trailers) {
@@ -85,7 +89,7 @@ static void front_on_end(struct stream *s, const struct fields *trailers) {
     x->request_ended = true;
     if (x->back) x->asked_us = x->env->loop.now_us;
     if (trailers && trailers->count) x->replay.lost = true; /* they are not kept */
-    if (x->back && x->has_body) x->back->ops->send_end(x->back, trailers);
+    if (x->back && !x->draining_back && x->has_body) x->back->ops->send_end(x->back, trailers);
 }
 
 static void front_on_writable(struct stream *s) {
@@ -160,6 +164,8 @@ static void back_on_head(struct stream *s, struct message *m) {
         forward_interim(x, m);
         return;
     }
+    if (m->status >= 500 && exchange_hold_back(x, m)) return;
+    deadline_cancel(&x->try_deadline);
     x->status = m->status;
     x->response_started = true;
     x->first_byte_us = x->env->loop.now_us - x->start_us;
@@ -204,6 +210,35 @@ static void back_on_close(struct stream *s, enum failure f) {
 
 const struct stream_events exchange_back_events = {back_on_head,     back_on_body, back_on_end,
                                                    back_on_writable, NULL,         back_on_close};
+
+/* --- an answer that is not passed on -------------------------------------------------------------------------------
+ */
+
+static void drain_on_head(struct stream *s, struct message *m) {
+    (void)s, (void)m;
+}
+
+static void drain_on_body(struct stream *s, struct slice body, bool more) {
+    (void)s, (void)body, (void)more;
+}
+
+static void drain_on_end(struct stream *s, const struct fields *trailers) {
+    (void)s, (void)trailers;
+}
+
+static void drain_on_writable(struct stream *s) {
+    (void)s;
+}
+
+static void drain_on_close(struct stream *s, enum failure f) {
+    struct exchange *x = s->owner;
+    (void)f; /* the try has ended already */
+    x->back = NULL;
+    x->draining_back = false;
+}
+
+const struct stream_events exchange_drain_events = {drain_on_head,     drain_on_body, drain_on_end,
+                                                    drain_on_writable, NULL,          drain_on_close};
 
 /* --- the tunnel
  * ----------------------------------------------------------------------------------------------------------------------

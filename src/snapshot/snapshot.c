@@ -24,8 +24,8 @@ static uint64_t override(uint64_t route, uint64_t base) {
     return route == SETTING_UNSET ? base : route;
 }
 
-/* A route's own limits of time win over its frontend's and its backend's. */
-static void set_timeouts(struct route *r, const struct timeout_settings *front, const struct backend_settings *back) {
+/* A route's own limits of time, and what it says of retries, win over its frontend's and its backend's. */
+static void set_policies(struct route *r, const struct timeout_settings *front, const struct backend_settings *back) {
     static const struct timeout_settings nothing = {SETTING_UNSET, SETTING_UNSET, SETTING_UNSET,
                                                     SETTING_UNSET, SETTING_UNSET, SETTING_UNSET,
                                                     SETTING_UNSET, SETTING_UNSET, SETTING_UNSET};
@@ -44,6 +44,7 @@ static void set_timeouts(struct route *r, const struct timeout_settings *front, 
     };
     r->connect_us = override(own->connect_us, back->timeouts.connect_us);
     r->tunnel_us = override(own->tunnel_us, back->timeouts.tunnel_us);
+    r->retry = r->settings && r->settings->has_retry ? &r->settings->retry : &back->retry;
 }
 
 static void init_routes(struct frontend *f, struct snapshot *s) {
@@ -53,12 +54,14 @@ static void init_routes(struct frontend *f, struct snapshot *s) {
         const struct route_settings *r = &settings->routes[i];
         struct backend *b = r->action == ROUTE_BACKEND ? &s->backends[r->backend] : NULL;
         f->routes[i] = (struct route){.name = r->name, .settings = r, .backend = b};
-        set_timeouts(&f->routes[i], &settings->timeouts, b ? b->settings : NULL);
+        set_policies(&f->routes[i], &settings->timeouts, b ? b->settings : NULL);
     }
     f->has_fallback = settings->default_backend >= 0;
     if (!f->has_fallback) return;
-    f->fallback.backend = &s->backends[settings->default_backend];
-    set_timeouts(&f->fallback, &settings->timeouts, f->fallback.backend->settings);
+    struct backend *fallback = &s->backends[settings->default_backend];
+    LG_ASSERT(fallback != NULL);
+    f->fallback.backend = fallback;
+    set_policies(&f->fallback, &settings->timeouts, fallback->settings);
 }
 
 static bool init_frontend(struct frontend *f, const struct frontend_settings *settings, struct snapshot *s,

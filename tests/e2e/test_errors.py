@@ -26,10 +26,10 @@ def build(world):
         world.record(),
         frontend={"routes": routes, "request_id": {"header": "X-Request-Id", "trust": True}},
         backends={
-            "refused": {"servers": [{"name": "r1", "address": world.refusing}]},
+            "refused": {"servers": [{"name": "r1", "address": world.refusing}], "retry": "off"},
             "maint": {"servers": [MAINT]},
             "zero": {"servers": [{"name": "z1", "address": world.refusing, "weight": 0}]},
-            "hanging": {"servers": [world.origin().address], "timeouts": {"response": "50ms"}},
+            "hanging": {"servers": [world.origin().address], "timeouts": {"response": "50ms"}, "retry": "off"},
         },
     )
     del config["frontends"]["web"]["default_backend"]
@@ -282,9 +282,9 @@ def test_413_by_length_and_by_chunks(loomgate, fake_server):
 
 
 def test_an_error_does_not_stop_the_next_server(loomgate, origin):
-    """One of two servers is down: its turns fail (trying again is not there yet), the other's do not."""
+    """One of two servers is down: without retries its turns fail, the other's do not."""
     taken, address = unused_address()
     with taken:
-        gate = loomgate(web_config(address, origin("-n", "a1")))
+        gate = loomgate(web_config(address, origin("-n", "a1"), backend={"retry": "off"}))
         statuses = [gate.fetch("/size/1").status for _ in range(6)]
     assert sorted(set(statuses)) == [200, 502] and statuses.count(200) == 3

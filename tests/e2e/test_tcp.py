@@ -137,7 +137,7 @@ def test_fin_waits_for_the_bytes_before_it(loomgate, fake_server):
 
 
 def test_connect_refused(loomgate, free_port):
-    gate = loomgate(tcp_config(free_port))
+    gate = loomgate(tcp_config(free_port, backend={"retry": "off"}))
     with pytest.raises(ConnectionError):  # RST, maybe before connect() has returned
         with gate.client() as client:
             assert client.send(b"anybody?").read_all() == b""

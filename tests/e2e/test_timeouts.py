@@ -18,7 +18,7 @@ def with_timeouts(*servers, **timeouts):
     front["request"] = timeouts.pop("request", 0)
     back = {name: timeouts.pop(name, LONG) for name in ("connect", "response", "server", "tunnel")}
     assert not timeouts
-    return web_config(*servers, frontend={"timeouts": front}, backend={"timeouts": back})
+    return web_config(*servers, frontend={"timeouts": front}, backend={"timeouts": back, "retry": "off"})
 
 
 def trickle(client, data, pause=0.02):

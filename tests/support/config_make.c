@@ -48,6 +48,7 @@ struct backend_settings *config_add_backend(struct config *c, const char *name) 
     b->name = name;
     b->servers = arena_calloc(&c->arena, CONFIG_ROOM * sizeof *b->servers);
     b->pool = (struct pool_settings){.max_idle = 16};
+    b->retry.buffer = 65536;
     return b;
 }
 

@@ -4,6 +4,7 @@
 
 #include "loomgate/backend/balance.h"
 #include "loomgate/backend/registry.h"
+#include "loomgate/backend/retry.h"
 #include "loomgate/config/config.h"
 
 /* Part of a snapshot: immutable but for what the balancers and servers share by themselves. */
@@ -12,6 +13,7 @@ struct backend {
     struct balance_member *members, *backups; /* backups are picked when no member can be */
     uint32_t member_count, backup_count;
     struct balancer *primary, *secondary;
+    struct retry_budget *budget;
 };
 
 /* Acquires its servers from the registry. False with an error leaves nothing behind. */

@@ -67,6 +67,30 @@ struct limit_settings {
     uint64_t body_size; /* 0: none */
 };
 
+/* What leads to another try; the well-known statuses stand for themselves: the server's own answer. */
+enum retry_on {
+    RETRY_ON_CONNECT_FAILED,
+    RETRY_ON_CONNECT_TIMEOUT,
+    RETRY_ON_CLOSED_IDLE,
+    RETRY_ON_RESET_BEFORE_RESPONSE,
+    RETRY_ON_RESPONSE_TIMEOUT,
+    RETRY_ON_502 = 502,
+    RETRY_ON_503,
+    RETRY_ON_504
+};
+struct retry_settings {
+    bool on;                /* false: `off` */
+    uint32_t max;           /* further tries */
+    const uint16_t *causes; /* enum retry_on */
+    uint32_t cause_count;
+    uint64_t backoff_base_us, backoff_max_us;
+    double budget_ratio;            /* retries a request */
+    uint32_t budget_min_per_second; /* that are always allowed */
+    bool non_idempotent;
+    uint64_t buffer;     /* of a body */
+    uint64_t per_try_us; /* 0: none */
+};
+
 enum x_forwarded { X_FORWARDED_APPEND, X_FORWARDED_REPLACE, X_FORWARDED_OFF };
 struct forwarded_settings {
     enum x_forwarded x_forwarded;
@@ -108,6 +132,8 @@ struct route_settings {
         struct name_values headers;
     } respond;
     struct timeout_settings timeouts; /* SETTING_UNSET where not given */
+    bool has_retry;
+    struct retry_settings retry; /* with has_retry: the backend's, and over it what the route says */
 };
 
 enum frontend_mode { MODE_HTTP, MODE_TCP };
@@ -165,6 +191,7 @@ struct backend_settings {
     uint32_t server_count;
     struct timeout_settings timeouts;
     struct pool_settings pool;
+    struct retry_settings retry;
 };
 
 struct global_settings {

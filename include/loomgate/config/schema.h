@@ -16,7 +16,7 @@ enum setting_type {
     SETTING_INTEGER,  /* uint16_t to uint64_t */
     SETTING_BOOL,     /* bool */
     SETTING_ENUM,     /* an enum; with `table`, the first of a struct: a map, whose finish sets the enum, will do too */
-    SETTING_RATIO,    /* validated only: nothing stores one yet */
+    SETTING_RATIO,    /* double, 0 to 1 */
     SETTING_NAME,     /* const char * */
     SETTING_TEXT,     /* const char *, no NUL inside, never empty unless ALLOW_EMPTY */
     SETTING_BYTES,    /* struct slice: any text */
@@ -55,9 +55,10 @@ struct loader {
     const char **backend_names;
     bool *backend_used;
     uint32_t backend_count;
-    struct map listeners; /* address, written one way, to its node */
-    struct map names;     /* of the servers or routes of what is being read, to their nodes */
-    uint32_t number;      /* of the last route, from 1 */
+    struct map listeners;                    /* address, written one way, to its node */
+    struct map names;                        /* of the servers or routes of what is being read, to their nodes */
+    uint32_t number;                         /* of the last route, from 1 */
+    const struct backend_settings *backends; /* while frontends are read */
 };
 
 struct setting;
@@ -76,8 +77,9 @@ struct setting {
     size_t offset;
     size_t width; /* of what is stored; 0: nothing is (settings whose work is not built yet) */
     size_t also;
-    const char *fallback;             /* the default as one would write it; NULL: none, the struct's zero stays */
-    uint64_t min, max;                /* of numbers (max 0: what the width holds), of the length of a list */
+    const char *fallback; /* the default as one would write it, a LIST's with a comma between; NULL: none, the struct's
+                             zero stays */
+    uint64_t min, max;    /* of numbers (max 0: what the width holds), of the length of a list */
     const struct setting_word *words; /* of an ENUM (required) or INTEGER; ends with {NULL, 0} */
     const struct settings_table *table;
     const struct setting *item; /* of a LIST */

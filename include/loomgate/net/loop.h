@@ -25,6 +25,13 @@ struct deadline {
     void (*on_expire)(struct deadline *deadline);
 };
 
+/* The same for any time at all, such as a random one: a timer of libev's each, O(log n). */
+struct loop_timer {
+    struct loop *loop; /* NULL: not set */
+    ev_timer ev;
+    void (*on_expire)(struct loop_timer *timer);
+};
+
 enum { LOOP_READ_SIZE = 256 * 1024 };
 
 struct loop {
@@ -73,6 +80,13 @@ void deadline_init(struct deadline *d, void (*on_expire)(struct deadline *d));
 void deadline_set(struct loop *loop, struct deadline *d, uint64_t duration_us);
 void deadline_cancel(struct deadline *d);
 bool deadline_is_set(const struct deadline *d);
+
+void timer_init(struct loop_timer *t, void (*on_expire)(struct loop_timer *t));
+/* Expires `delay_us` from now, in a later turn also when that is 0. Replaces what was set before. Whoever set it
+ * cancels it before the loop ends. */
+void timer_set(struct loop *loop, struct loop_timer *t, uint64_t delay_us);
+void timer_cancel(struct loop_timer *t);
+bool timer_is_set(const struct loop_timer *t);
 
 /* Reads the clock now (it is read once a turn by itself). */
 void loop_update_clock(struct loop *loop);

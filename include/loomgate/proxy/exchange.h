@@ -1,11 +1,12 @@
 /* exchange.h: one request and its response (or one tunnel): the state machine between two streams.
  *
  *   HEAD -> ROUTE -> PICK -> CONNECT -> FORWARD -> DONE
- *             |       ^ |       | |        | \----> TUNNEL -> DONE     (101, or TCP mode straight from CONNECT)
- *             |       | +--+    | +--------|------------^
- *             |       |    v    v          v
- *             |       +--- FAIL <----------+       again on a fresh connection, where that is safe;
- *             +--> ANSWER <-+-> DONE                else an answer of our own, or the response is cut
+ *             |      ^ |      ^ | |        | \----> TUNNEL -> DONE     (101, or TCP mode straight from CONNECT)
+ *             |      | |      | | +--------|------------^
+ *             |      | |      | |          |
+ *             |      | +----> FAIL <-------+       -> CONNECT: an idle connection was closed: again on a fresh one
+ *             |   BACKOFF <--+ | |                  -> BACKOFF -> PICK: another try, on another server if there is one
+ *             +--> ANSWER <----+ +-> DONE           else an answer of our own, or the response is cut
  *
  * `front` is the client's stream, `back` the server's. The exchange ends when both are closed: then the record is
  * written. */
@@ -25,6 +26,7 @@ enum exchange_state {
     EXCHANGE_FORWARD,
     EXCHANGE_TUNNEL,
     EXCHANGE_FAIL,
+    EXCHANGE_BACKOFF,
     EXCHANGE_ANSWER,
     EXCHANGE_DONE
 };
@@ -54,14 +56,21 @@ struct exchange {
     bool has_body; /* the request has one */
     bool request_ended, response_started, response_ended;
     bool front_paused, back_paused;
-    bool resent, fresh, reused, untouched, rewritten, fd_local;
+    bool fresh; /* this try does not use the pool */
+    bool reused, untouched, rewritten, fd_local;
+    bool draining_back; /* `back` is what is left of an answer that is not passed on */
     uint16_t status;
+    uint16_t tried_status; /* of the answer that the last try had, with FAILURE_bad_status */
+    uint16_t retries;
     struct arena arena;
     struct message request;
     struct attempt attempt;
     struct replay replay;
     struct tunnel tunnel;
-    struct deadline deadline; /* timeouts.request */
+    struct deadline deadline;     /* timeouts.request */
+    struct deadline try_deadline; /* retry.per_try_timeout, until the response's head */
+    struct loop_timer backoff;
+    uint64_t backoff_us; /* waited before this try */
     struct tried tried;
     uint64_t key; /* by which its server is picked, where the policy wants one: made at the first pick */
     bool key_made, has_key;

@@ -14,6 +14,7 @@ struct route {
     const char *name;                      /* NULL: the default */
     const struct route_settings *settings; /* NULL: the default */
     const struct backend *backend;         /* NULL: an answer of our own */
+    const struct retry_settings *retry;    /* with a backend */
     struct session_timeouts client_timeouts, server_timeouts;
     uint64_t connect_us, request_us, tunnel_us;
 };

@@ -42,7 +42,7 @@ static const char full[] =
     "      - {match: {path: /x, method: GET}, respond: {status: 404, body: \"no\\n\", headers: {X-A: b}}}\n"
     "      - {name: old, match: {host: [OLD.Example.com, '*.Example.org'], header: {X-T: '*'}, query: {a: ''},\n"
     "         cookie: {c: d}, source: 127.0.0.1}, redirect: {to: 'https://%{host}%{uri}'}}\n"
-    "      - {match: {path_prefix: /api}, backend: api, timeouts: {connect: 9s}}\n"
+    "      - {match: {path_prefix: /api}, backend: api, timeouts: {connect: 9s}, retry: {non_idempotent: true}}\n"
     "    default_backend: app\n"
     "  quiet: {bind: ['localhost:82'], access_log: off, default_backend: app}\n"
     "  db: {mode: tcp, bind: [':83'], timeouts: {client: 1h}, default_backend: api}\n"
@@ -53,8 +53,8 @@ static const char full[] =
     "    timeouts: {response: 11s}\n"
     "    pool: {idle_timeout: 0, max_requests: 77}\n"
     "    slow_start: 0\n"
-    "    retry: off\n"
-    "  api: {servers: ['[::1]:9002'], balance: round_robin}\n";
+    "    retry: {max: 5, on: [connect_failed, 503], backoff: {base: 5ms}, budget: {ratio: 12.5%}, buffer: 1MiB}\n"
+    "  api: {servers: ['[::1]:9002'], balance: round_robin, retry: {max: 1, on: [], per_try_timeout: 3s}}\n";
 
 static void check_global(const struct global_settings *g) {
     assert_int_equal(g->workers, 3);
@@ -127,6 +127,25 @@ static void check_routes(const struct frontend_settings *f) {
     assert_int_equal(r[2].action, ROUTE_BACKEND);
     assert_int_equal(r[2].backend, 1);
     assert_int_equal(r[2].timeouts.connect_us, 9000000);
+    assert_false(r[0].has_retry || r[1].has_retry);
+    assert_true(r[2].has_retry && r[2].retry.on && r[2].retry.non_idempotent);
+    assert_int_equal(r[2].retry.max, 1); /* the rest is its backend's */
+    assert_int_equal(r[2].retry.per_try_us, 3000000);
+}
+
+static void check_retry(const struct retry_settings *r) {
+    assert_true(r->on);
+    assert_int_equal(r->max, 5);
+    assert_int_equal(r->cause_count, 2);
+    assert_int_equal(r->causes[0], RETRY_ON_CONNECT_FAILED);
+    assert_int_equal(r->causes[1], 503);
+    assert_int_equal(r->backoff_base_us, 5000);
+    assert_int_equal(r->backoff_max_us, 1000000);
+    assert_true(r->budget_ratio > 0.1249999 && r->budget_ratio < 0.1250001);
+    assert_int_equal(r->budget_min_per_second, 10);
+    assert_false(r->non_idempotent);
+    assert_int_equal(r->buffer, 1 << 20);
+    assert_int_equal(r->per_try_us, 0);
 }
 
 static void check_backends(const struct config *c) {
@@ -147,6 +166,10 @@ static void check_backends(const struct config *c) {
     assert_int_equal(b[0].timeouts.server_us, 30000000);
     assert_int_equal(b[0].timeouts.queue_us, 5000000);
     assert_int_equal(b[0].timeouts.tunnel_us, 3600000000);
+    check_retry(&b[0].retry);
+    assert_true(b[1].retry.on);
+    assert_int_equal(b[1].retry.cause_count, 0);
+    assert_int_equal(b[1].retry.per_try_us, 3000000);
     assert_int_equal(b[0].pool.max_idle, 5);
     assert_int_equal(b[0].pool.idle_timeout_us, 0);
     assert_int_equal(b[0].pool.max_requests, 77);
@@ -269,12 +292,10 @@ static void test_later(void **state) {
         {"route", "backend: b, match: {path_regex: '^/'}", "'path_regex' is"},
         {"route", "backend: b, request_headers: {set: {A: b}, add: {C: d}, remove: [E]}", "'request_headers' is"},
         {"route", "backend: b, response_headers: {}", "'response_headers' is"},
-        {"route", "backend: b, retry: off", "'retry' is"},
         {"route", "backend: b, timeouts: {queue: 1s}", "'queue' is"},
         {"backend", "health: {http: {path: /, method: GET, host: h, expect: '200-399,404'}, jitter: 10%}",
          "'health' is"},
         {"backend", "breaker: on", "'breaker: on' is"},
-        {"backend", "retry: {max: 1, on: [502], budget: {ratio: 0.2}, backoff: {base: 1ms}}", "'retry' is"},
         {"backend", "queue: {max: 1}", "'queue' is"},
         {"backend", "slow_start: 1s", "'slow_start: 1s' is"},
         {"backend", "drain: {timeout: 1s}", "'timeout: 1s' is"},
@@ -329,6 +350,39 @@ static void data_path(char out[512], const char *name) {
     snprintf(out, 512, "%.*s/data/%s", slash ? (int)(slash - __FILE__) : 1, slash ? __FILE__ : ".", name);
 }
 
+static struct retry_settings retry_of(const char *backend, const char *route) {
+    char text[600];
+    snprintf(text, sizeof text,
+             "version: 1\ndefaults: {retry: {max: 7}}\n"
+             "frontends: {f: {bind: [':80'], routes: [{backend: b%s}]}}\nbackends: {b: {servers: ['1.2.3.4:5']%s}}\n",
+             route, backend);
+    struct config *c = load_good(text);
+    const struct route_settings *r = &c->frontends[0].routes[0];
+    struct retry_settings s = r->has_retry ? r->retry : c->backends[0].retry;
+    config_free(c);
+    return s; /* without its list, which is gone */
+}
+
+/* Key by key: a route's over its backend's over defaults'; `off` turns off, a map on again. */
+static void test_retry_is_folded(void **state) {
+    (void)state;
+    struct retry_settings s = retry_of("", "");
+    assert_true(s.on && s.max == 7 && s.cause_count == 8 && s.buffer == 65536 && s.backoff_base_us == 25000);
+    s = retry_of(", retry: {buffer: 1KiB}", "");
+    assert_true(s.on && s.max == 7 && s.buffer == 1024);
+    s = retry_of(", retry: {buffer: 1KiB}", ", retry: {on: [502]}");
+    assert_true(s.on && s.max == 7 && s.buffer == 1024 && s.cause_count == 1);
+    s = retry_of(", retry: off", "");
+    assert_true(!s.on && s.buffer == 65536);
+    s = retry_of(", retry: off", ", retry: {max: 1}");
+    assert_true(s.on && s.max == 1);
+    s = retry_of("", ", retry: off");
+    assert_true(!s.on && s.max == 7);
+    must_fail("version: 1\nfrontends: {f: {bind: [':80'], routes: [{backend: b, retry: {max: x}}]}}\n"
+              "backends: {b: {servers: ['1.2.3.4:5']}}\n",
+              "'max': 'x' is not a whole number");
+}
+
 /* The design's example of every key: what is told of it is only that parts are not supported yet. */
 static void test_example(void **state) {
     char path[512];
@@ -341,7 +395,7 @@ static void test_example(void **state) {
     size_t count = 0;
     for (; (one = diagnostics_find(&d, count)) != NULL; count++)
         if (!strstr(one->text, "not supported yet")) fail_msg("%u: %s", one->place.line, one->text);
-    assert_int_equal(count, 14);
+    assert_int_equal(count, 13);
     diagnostics_fini(&d);
 }
 
@@ -369,9 +423,15 @@ static void test_reference(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_full),     cmocka_unit_test(test_round_trip), cmocka_unit_test(test_round_trip_of_texts),
-        cmocka_unit_test(test_smallest), cmocka_unit_test(test_later),      cmocka_unit_test(test_later_is_checked),
-        cmocka_unit_test(test_example),  cmocka_unit_test(test_reference),
+        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_round_trip_of_texts),
+        cmocka_unit_test(test_smallest),
+        cmocka_unit_test(test_later),
+        cmocka_unit_test(test_later_is_checked),
+        cmocka_unit_test(test_example),
+        cmocka_unit_test(test_retry_is_folded),
+        cmocka_unit_test(test_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

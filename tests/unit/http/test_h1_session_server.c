@@ -347,7 +347,7 @@ static void a_response_cut_within_its_head(void **state) {
     bed_get("/");
     say("HTTP/1.1 20");
     peer_shut(&bed.peer);
-    bed_await("close:response_cut gone");
+    bed_await("close:reset_before_response gone");
 }
 
 static void a_response_cut_after_an_interim_one(void **state) {
@@ -358,7 +358,7 @@ static void a_response_cut_after_an_interim_one(void **state) {
     say("HTTP/1.1 100 Continue\r\n\r\n");
     bed_await("100");
     peer_shut(&bed.peer);
-    bed_await("close:response_cut gone");
+    bed_await("close:reset_before_response gone");
 }
 
 static void a_response_cut_within_its_body(void **state) {

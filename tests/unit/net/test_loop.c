@@ -351,6 +351,63 @@ static void many_durations(void **state) {
     for (unsigned i = 0; i < COUNT; i++) assert_int_equal(a[i].rang, i % 4 != 0);
 }
 
+/* --- timers ------------------------------------------------------------------------------------------------------- */
+
+struct egg {
+    struct loop_timer t;
+    uint64_t rang_us;
+    uint64_t again_us; /* UINT64_MAX: not again */
+    unsigned rings;
+};
+
+static void on_egg(struct loop_timer *t) {
+    struct egg *a = LG_CONTAINER_OF(t, struct egg, t);
+    assert_false(timer_is_set(t));
+    a->rings++;
+    a->rang_us = loop_clock_us();
+    if (a->again_us != UINT64_MAX && a->rings < 3) timer_set(&loop, t, a->again_us);
+}
+
+static void egg_init(struct egg *a) {
+    *a = (struct egg){.again_us = UINT64_MAX};
+    timer_init(&a->t, on_egg);
+    assert_false(timer_is_set(&a->t));
+}
+
+static void timers_take_any_time(void **state) {
+    (void)state;
+    struct egg late, soon, now, never;
+    egg_init(&late);
+    egg_init(&soon);
+    egg_init(&now);
+    egg_init(&never);
+    unsigned lists = loop.list_count;
+    uint64_t start_us = loop_clock_us();
+    timer_set(&loop, &late.t, 20011);
+    timer_set(&loop, &soon.t, 4999);
+    timer_set(&loop, &now.t, 0);
+    timer_set(&loop, &never.t, 10000);
+    assert_int_equal(now.rings, 0); /* never before it has returned */
+    timer_cancel(&never.t);
+    timer_cancel(&never.t);
+    LOOP_UNTIL(&loop, late.rings);
+    assert_true(now.rings == 1 && soon.rings == 1 && never.rings == 0);
+    assert_true(now.rang_us <= soon.rang_us && soon.rang_us <= late.rang_us);
+    assert_true(late.rang_us - start_us >= 19000);
+    assert_int_equal(loop.list_count, lists); /* no list of deadlines came of it */
+}
+
+static void a_timer_may_set_itself_again_and_be_replaced(void **state) {
+    (void)state;
+    struct egg a;
+    egg_init(&a);
+    a.again_us = 0;
+    timer_set(&loop, &a.t, 3600000000U);
+    timer_set(&loop, &a.t, 1);
+    LOOP_UNTIL(&loop, a.rings == 3);
+    assert_false(timer_is_set(&a.t));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(one_turn_defers_then_flushes_then_buries, set_up, tear_down),
@@ -372,6 +429,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_callback_may_set_and_cancel, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_callback_may_set_itself_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(many_durations, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(timers_take_any_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_timer_may_set_itself_again_and_be_replaced, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,8 @@
 
 #define OK_TEXT "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
+enum { REPLAY_MAX = 65536 }; /* of config_make */
+
 static struct loop *loop(void) {
     return &pb.env.loop;
 }

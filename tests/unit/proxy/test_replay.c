@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+enum { REPLAY_MAX = 65536 };
+
 static struct chunk_pool pool;
 static struct replay replay;
 
@@ -34,7 +36,7 @@ static void nothing_is_kept_before_the_start(void **state) {
 
 static void pieces_are_kept_in_order(void **state) {
     (void)state;
-    replay_start(&replay);
+    replay_start(&replay, REPLAY_MAX);
     assert_true(replay_is_possible(&replay));
     replay_add(&replay, &pool, SLICE("one "));
     replay_add(&replay, &pool, SLICE("two"));
@@ -44,7 +46,7 @@ static void pieces_are_kept_in_order(void **state) {
 
 static void after_the_stop_nothing_is_left(void **state) {
     (void)state;
-    replay_start(&replay);
+    replay_start(&replay, REPLAY_MAX);
     replay_add(&replay, &pool, SLICE("abc"));
     replay_stop(&replay, &pool);
     assert_int_equal(pool.bytes, 0);
@@ -56,7 +58,7 @@ static void after_the_stop_nothing_is_left(void **state) {
 static void the_limit_is_the_last_byte_kept(void **state) {
     (void)state;
     static char block[REPLAY_MAX];
-    replay_start(&replay);
+    replay_start(&replay, REPLAY_MAX);
     replay_add(&replay, &pool, slice_from(block, REPLAY_MAX));
     assert_true(replay_is_possible(&replay));
     replay_add(&replay, &pool, slice_from(block, 0));
