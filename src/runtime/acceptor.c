@@ -91,12 +91,13 @@ static enum accept_result accept_one(struct acceptor *a) {
 static void on_acceptable(struct ev_loop *ev, ev_io *w, int events) {
     (void)ev, (void)events;
     struct acceptor *a = w->data;
-    for (unsigned n = 0; n < a->burst; n++) {
+    unsigned limit = a->starved ? a->backlog + 1 : a->burst; /* after a shortage: until nobody waits, which is told */
+    for (unsigned n = 0; n < limit; n++) {
         enum accept_result result = accept_one(a);
         if (result == ACCEPT_ONE) continue;
         if (result == ACCEPT_PAUSE) acceptor_pause(a);
         if (result == ACCEPT_NONE && a->starved) tell_recovery(a); /* nobody waits any more */
-        a->burst = n ? n : 1;
+        a->burst = n == 0 ? 1 : n < BURST_MAX ? n : BURST_MAX;
         return;
     }
     if (a->burst < BURST_MAX) a->burst *= 2;
@@ -124,7 +125,6 @@ void acceptor_init(struct acceptor *a, struct env *env, struct frontend *fronten
 void acceptor_resume(struct acceptor *a) {
     if (!a->paused) return;
     a->paused = false;
-    a->burst = BURST_MAX;
     deadline_cancel(&a->retry);
     ev_io_start(a->env->loop.ev, &a->io);
 }
