@@ -1,7 +1,7 @@
 /* retry.c: the rules of another try: back-off with jitter, and the budget. */
 #include "loomgate/backend/retry.h"
 
-/* --- which, and when ------------------------------------------------------------------------------------------- */
+/* --- which, and when -------------------------------------------------------------------------------------------- */
 
 uint64_t retry_backoff_us(const struct retry_settings *s, unsigned retries, uint64_t random) {
     uint64_t limit = s->backoff_max_us;
@@ -49,7 +49,7 @@ uint64_t retry_after_parse_us(struct slice value) {
     return s * 1000000;
 }
 
-/* --- the budget ------------------------------------------------------------------------------------------------ */
+/* --- the budget ------------------------------------------------------------------------------------------------- */
 
 /* second (24 bits) | requests (24 bits) | retries (16 bits) */
 enum { RETRY_BITS = 16, REQUEST_BITS = 24, SECOND_BITS = 24 };

@@ -23,7 +23,7 @@ static int set_up(void **state) {
     return 0;
 }
 
-/* --- back-off ----------------------------------------------------------------------------------------------------- */
+/* --- back-off --------------------------------------------------------------------------------------------------- */
 
 static const struct retry_settings usual = {.backoff_base_us = 25000, .backoff_max_us = 1000000};
 
@@ -65,7 +65,7 @@ static void no_base_or_no_max_is_no_wait(void **state) {
     assert_int_equal(retry_backoff_us(&s, 0, UINT64_MAX), 0);
 }
 
-/* --- which -------------------------------------------------------------------------------------------------------- */
+/* --- which ------------------------------------------------------------------------------------------------------ */
 
 static void only_what_the_settings_name(void **state) {
     (void)state;
@@ -104,7 +104,7 @@ static void retry_after_is_a_number_of_seconds(void **state) {
         assert_int_equal(retry_after_parse_us(slice_of(rows[i].text)), rows[i].us);
 }
 
-/* --- the budget --------------------------------------------------------------------------------------------------- */
+/* --- the budget ------------------------------------------------------------------------------------------------- */
 
 static struct retry_settings paying(double ratio, uint32_t floor) {
     return (struct retry_settings){.budget_ratio = ratio, .budget_min_per_second = floor};

@@ -81,7 +81,7 @@ static void assert_try(unsigned i, const char *server, enum failure cause) {
     assert_int_equal(proxy_last()->tries[i].cause, cause);
 }
 
-/* --- another try -------------------------------------------------------------------------------------------------- */
+/* --- another try ------------------------------------------------------------------------------------------------ */
 
 static void a_failed_try_is_made_good_by_another_server(void **state) {
     (void)state;
@@ -222,7 +222,7 @@ static void a_resend_is_no_retry(void **state) {
     assert_int_equal(metric(METRIC_retries_total), 0);
 }
 
-/* --- bodies ------------------------------------------------------------------------------------------------------- */
+/* --- bodies ----------------------------------------------------------------------------------------------------- */
 
 static void put(const char *body) {
     begin();
@@ -268,7 +268,7 @@ static void a_body_that_nobody_would_send_again_is_not_kept(void **state) {
     fake_close(&pb.front, FAILURE_client_closed);
 }
 
-/* --- the server's own answers ------------------------------------------------------------------------------------- */
+/* --- the server's own answers ----------------------------------------------------------------------------------- */
 
 static void finish_answer(void) {
     fake_body(&pb.back, "no");
@@ -356,7 +356,7 @@ static void an_answer_to_a_post_is_passed_on(void **state) {
     expect_passed_on(503, NULL);
 }
 
-/* --- time --------------------------------------------------------------------------------------------------------- */
+/* --- time ------------------------------------------------------------------------------------------------------- */
 
 static void a_server_may_ask_to_wait(void **state) {
     (void)state;
@@ -457,7 +457,7 @@ static void the_requests_time_wins(void **state) {
     assert_true(proxy_last()->retries >= 1 && proxy_last()->retries < 30);
 }
 
-/* --- the budget --------------------------------------------------------------------------------------------------- */
+/* --- the budget ------------------------------------------------------------------------------------------------- */
 
 static void without_a_budget_the_failure_is_told_at_once(void **state) {
     (void)state;
