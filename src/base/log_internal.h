@@ -112,8 +112,7 @@ void writer_nudge(bool urgent);
 /* Changes with each log_init() and is 0 when there is no writer: tells a thread that its ring is of an earlier life. */
 unsigned writer_generation(void);
 
-/* --- rendering (log_escape.c) --------------------------------------------------------------------------------------
- */
+/* --- rendering (log_escape.c) ----------------------------------------------------------------------------------- */
 
 /* As log_escape_text(), but spaces and quotes stay. */
 char *escape_sentence(char *at, const char *end, struct slice s);

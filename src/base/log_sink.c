@@ -256,8 +256,7 @@ void sink_flush(struct log_sink *s) {
     }
 }
 
-/* --- lines in ------------------------------------------------------------------------------------------------------
- */
+/* --- lines in --------------------------------------------------------------------------------------------------- */
 
 /* RFC 3164 section 4.1: <priority>Mmm dd hh:mm:ss tag: (the daemon facility is 3; severities 7, 6, 4, 3). */
 static size_t syslog_head(char *out, size_t size, enum log_level level) {

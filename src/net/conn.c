@@ -19,8 +19,7 @@ static bool is_broken(const struct conn *c) {
     return c->error_number || c->write_error;
 }
 
-/* --- watchers -------------------------------------------------------------------------------------------------------
- */
+/* --- watchers --------------------------------------------------------------------------------------------------- */
 
 static void conn_watch(struct conn *c, bool reading, bool writing) {
     if (reading == c->reading && writing == c->writing) return;

@@ -162,8 +162,7 @@ void task_cancel(struct task *task) {
     list_remove(&task->node);
 }
 
-/* --- deadlines ------------------------------------------------------------------------------------------------------
- */
+/* --- deadlines -------------------------------------------------------------------------------------------------- */
 
 /* Starts the timer for the first one that waits, if any. libev's own clock may lag behind ours by a part of a turn, so
  * the delay counts from the time that libev believes. */
@@ -243,8 +242,7 @@ bool deadline_is_set(const struct deadline *d) {
     return !list_is_empty(&d->node);
 }
 
-/* --- timers ---------------------------------------------------------------------------------------------------------
- */
+/* --- timers ----------------------------------------------------------------------------------------------------- */
 
 static void on_timer(struct ev_loop *ev, ev_timer *w, int events) {
     (void)ev, (void)events;

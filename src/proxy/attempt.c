@@ -23,8 +23,7 @@ static void on_connect_failed(struct connect *k, enum failure f) {
 
 static const struct connect_events attempt_connect_events = {on_connected, on_connect_failed};
 
-/* --- a lack of descriptors -------------------------------------------------------------------------------------------
- */
+/* --- a lack of descriptors -------------------------------------------------------------------------------------- */
 
 static void on_patience_over(struct deadline *d) {
     struct attempt *a = LG_CONTAINER_OF(d, struct attempt, patience);

@@ -39,9 +39,7 @@ static void on_exchange_end(struct exchange_client *base) {
     client_check_gone(c);
 }
 
-/* --- HTTP
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* --- HTTP ------------------------------------------------------------------------------------------------------- */
 
 static void on_stream(struct session *session, struct stream *stream) {
     struct client *c = session->owner;
@@ -126,9 +124,7 @@ static void on_proxy_error(struct conn *conn, int error_number) {
 static const struct conn_events proxy_header_events = {
     .on_read = on_proxy_bytes, .on_eof = on_proxy_gone, .on_error = on_proxy_error, .on_timeout = on_proxy_gone};
 
-/* --- birth
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* --- birth ------------------------------------------------------------------------------------------------------ */
 
 void client_start(struct env *env, struct frontend *frontend, int fd, const struct addr *peer, uint16_t port,
                   bool accept_proxy) {

@@ -258,9 +258,7 @@ void exchange_check_done(struct exchange *x) {
     client->on_exchange_end(client);
 }
 
-/* --- birth
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* --- birth ------------------------------------------------------------------------------------------------------ */
 
 static void on_ready(struct attempt *a) {
     struct exchange *x = LG_CONTAINER_OF(a, struct exchange, attempt);

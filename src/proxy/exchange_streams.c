@@ -211,8 +211,7 @@ static void back_on_close(struct stream *s, enum failure f) {
 const struct stream_events exchange_back_events = {back_on_head,     back_on_body, back_on_end,
                                                    back_on_writable, NULL,         back_on_close};
 
-/* --- an answer that is not passed on -------------------------------------------------------------------------------
- */
+/* --- an answer that is not passed on ---------------------------------------------------------------------------- */
 
 static void drain_on_head(struct stream *s, struct message *m) {
     (void)s, (void)m;
@@ -240,9 +239,7 @@ static void drain_on_close(struct stream *s, enum failure f) {
 const struct stream_events exchange_drain_events = {drain_on_head,     drain_on_body, drain_on_end,
                                                     drain_on_writable, NULL,          drain_on_close};
 
-/* --- the tunnel
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* --- the tunnel ------------------------------------------------------------------------------------------------- */
 
 static void on_tunnel_end(struct tunnel *t, enum failure f) {
     struct exchange *x = LG_CONTAINER_OF(t, struct exchange, tunnel);

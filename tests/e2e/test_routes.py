@@ -276,6 +276,7 @@ def test_redirect_statuses(actions, status):
          ("/large", 200, b"x" * 200_000, "text/plain; charset=utf-8"),
         ("/503", 503, b"", None),
     ],
+    ids=["full", "bare", "gone", "text", "large", "503"],
 )
 def test_fixed_answers(actions, path, status, body, content_type, version):
     response = actions.fetch(path, version=version)

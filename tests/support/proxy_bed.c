@@ -29,8 +29,7 @@ static void on_nothing(struct env *env) {
     (void)env;
 }
 
-/* --- the fake session in the pool -----------------------------------------------------------------------------------
- */
+/* --- the fake session in the pool ------------------------------------------------------------------------------- */
 
 static struct stream *fake_open_stream(struct session *session, const struct stream_events *events, void *owner) {
     assert_ptr_equal(session, &pb.back_session->h1.session);

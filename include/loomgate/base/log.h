@@ -75,8 +75,7 @@ struct log_field {
 bool log_wants(enum log_level level);
 void log_event(enum log_level level, const char *event, const char *message, const struct log_field *fields);
 
-/* --- records rendered by the caller (the access log) ---------------------------------------------------------------
- */
+/* --- records rendered by the caller (the access log) ------------------------------------------------------------ */
 
 /* Room for one record of at most `max` bytes (newline included) in the calling thread's ring, to be rendered in place;
  * NULL when the ring is full: the record is lost and counted. Half a ring (at least 32 KiB less a header) always fits

@@ -210,8 +210,7 @@ static void test_reset(void **state) {
     close(fd);
 }
 
-/* --- UNIX sockets, in a folder of their own ------------------------------------------------------------------------
- */
+/* --- UNIX sockets, in a folder of their own --------------------------------------------------------------------- */
 
 static char folder[64], path[96];
 

@@ -12,8 +12,7 @@
 
 #include <cmocka.h>
 
-/* --- a request in the making ---------------------------------------------------------------------------------------
- */
+/* --- a request in the making ------------------------------------------------------------------------------------ */
 
 struct request {
     struct message m;
@@ -48,8 +47,7 @@ static int find(struct router *r, const char *host, const char *uri) {
     return router_find(r, &q.m, &q.client);
 }
 
-/* --- the naive matcher: written from the description, not from the index -------------------------------------------
- */
+/* --- the naive matcher: written from the description, not from the index ---------------------------------------- */
 
 static bool naive_host(const char *want, struct slice authority) {
     char host[512];
@@ -137,8 +135,7 @@ static int naive_find(const struct route_settings *routes, uint32_t count, const
     return -1;
 }
 
-/* --- random tables and requests ------------------------------------------------------------------------------------
- */
+/* --- random tables and requests --------------------------------------------------------------------------------- */
 
 static const char *const host_words[] = {"x",     "a.x",   "b.x", "a.b.x",   "*.x",   "*.a.x",
                                          "*.b.x", "*.a.b", "b",   "*.b.a.x", "[::1]", "*.c.b.a.x"};
@@ -223,8 +220,7 @@ static void test_random(void **state) {
     assert_true(found > 20000 && none > 20000 && late > 5000); /* the tables are worth something */
 }
 
-/* --- case by case --------------------------------------------------------------------------------------------------
- */
+/* --- case by case ----------------------------------------------------------------------------------------------- */
 
 #define HOSTS(...) .match.hosts = {(const char *const[]){__VA_ARGS__}, LG_COUNT(((const char *const[]){__VA_ARGS__}))}
 
@@ -306,8 +302,7 @@ static void test_empty(void **state) {
     router_free(NULL);
 }
 
-/* --- size ----------------------------------------------------------------------------------------------------------
- */
+/* --- size ------------------------------------------------------------------------------------------------------- */
 
 enum { MANY = 10000 };
 
