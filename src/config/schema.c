@@ -86,7 +86,7 @@ static bool tell_later(struct loader *l, const struct setting *row, const struct
                        : row->flags & OFF_TOO      ? "off"
                                                    : "0";
     char hint[100];
-    snprintf(hint, sizeof hint, "for now only '%s: %s' is", row->key, only);
+    snprintf(hint, sizeof hint, "so far only '%s: %s' is", row->key, only);
     return diagnostics_add(l->d, SEVERITY_ERROR, value->place, hint, "'%s: %.*s' is not supported yet", row->key,
                            shown_len(value->text), value->text.p);
 }

@@ -155,7 +155,7 @@ static bool parse_windows(struct loader *l, const struct setting *row, const str
         same += ok && duration_parse(e->value->text, &us, &c) && count < LG_COUNT(kept) && us == kept[count];
     }
     if (!ok || (count == LG_COUNT(kept) && same == count)) return ok;
-    return diagnostics_add(l->d, SEVERITY_ERROR, value->place, "for now only [1s, 10s, 1m, 5m] are",
+    return diagnostics_add(l->d, SEVERITY_ERROR, value->place, "so far only [1s, 10s, 1m, 5m] are",
                            "other '%s' are not supported yet", row->key);
 }
 
