@@ -200,10 +200,10 @@ static void parts_of_a_key_are_chained(void **state) {
 
 static void threads_keep_the_shares(void **state) {
     (void)state;
-    make_bounded(1.25, WEIGHTS(1, 1, 2));
+    make_bounded(THREADS * PICKS, WEIGHTS(1, 1, 2)); /* nobody is ever full, so chance alone decides */
     pick_from_threads(NULL);
-    assert_share(0, 20, 30);
-    assert_share(2, 44, 56);
+    assert_share(0, 23, 27);
+    assert_share(2, 48, 52);
 }
 
 int main(void) {
