@@ -5,7 +5,12 @@
 #include "loomgate/backend/balance.h"
 
 static inline bool member_can_take(const struct balance_member *m, const struct pick_request *r) {
-    return m->weight && server_may_take(m->server) && !tried_has(r->tried, m->server);
+    return member_standing(m, r->now_us) == STANDING_OK && !tried_has(r->tried, m->server);
+}
+
+/* Its weight now, in units of 1 / SHARE_ONE: less while it ramps up. Never 0 for one that can take. */
+static inline uint32_t member_weight(const struct balance_member *m, const struct pick_request *r) {
+    return m->weight * server_share(m->server, r->now_us);
 }
 
 static inline uint32_t member_active(const struct balance_member *m) {

@@ -123,7 +123,7 @@ static void on_idle(struct session *session) {
     struct server_session *s = session->owner;
     struct pool *pool = pool_of(s->pools, s->server);
     bool worn = s->max_requests && session->served >= s->max_requests;
-    if (worn || s->is_private || !pool->max_idle || !server_may_take(s->server)) {
+    if (worn || s->is_private || !pool->max_idle || server_admin_get(s->server) != SERVER_READY) {
         session->ops->shutdown(session);
         return;
     }

@@ -1,4 +1,4 @@
-/* registry.c: identity to living server, across configurations. */
+/* registry.c: identity to what lives on across configurations: servers, and groups of them. */
 #include "loomgate/backend/registry.h"
 
 #include "loomgate/base/mem.h"
@@ -17,11 +17,21 @@ struct registered {
 void registry_init(struct registry *r) {
     *r = (struct registry){0};
     map_init(&r->servers);
+    map_init(&r->groups);
 }
 
 void registry_fini(struct registry *r) {
-    LG_ASSERT(r->servers.count == 0);
+    LG_ASSERT(r->servers.count == 0 && r->groups.count == 0);
     map_fini(&r->servers);
+    map_fini(&r->groups);
+}
+
+/* Zeroed, on cache lines of its own. */
+static void *alloc_lines(size_t size) {
+    size = (size + LG_CACHE_LINE - 1) & ~(size_t)(LG_CACHE_LINE - 1);
+    void *p = aligned_alloc(LG_CACHE_LINE, size);
+    LG_ASSERT(p != NULL);
+    return memset(p, 0, size);
 }
 
 /* "backend/name/address", with the two names as strings of their own behind it. */
@@ -29,9 +39,7 @@ static struct registered *registered_new(const char *backend, const struct serve
     size_t backend_len = strlen(backend), name_len = strlen(s->name), address_len = strlen(s->address.text);
     size_t key_len = backend_len + name_len + address_len + 2;
     size_t size = sizeof(struct registered) + key_len + 1 + backend_len + 1 + name_len + 1;
-    struct registered *made = aligned_alloc(LG_CACHE_LINE, (size + LG_CACHE_LINE - 1) & ~(size_t)(LG_CACHE_LINE - 1));
-    LG_ASSERT(made != NULL);
-    memset(made, 0, sizeof *made);
+    struct registered *made = alloc_lines(size);
     snprintf(made->text, key_len + 1, "%s/%s/%s", backend, s->name, s->address.text);
     made->key = slice_from(made->text, key_len);
     char *names = made->text + key_len + 1;
@@ -66,4 +74,25 @@ void registry_release(struct registry *r, struct server *server) {
     struct registered *gone = LG_CONTAINER_OF(server, struct registered, server);
     map_remove(&r->servers, gone->key);
     free(gone);
+}
+
+struct group *registry_acquire_group(struct registry *r, const char *backend, const struct queue_events *events) {
+    struct group *g = map_find(&r->groups, slice_of(backend));
+    if (!g) {
+        size_t size = strlen(backend) + 1;
+        g = alloc_lines(sizeof *g + size);
+        g->name = memcpy(g + 1, backend, size);
+        queue_init(&g->queue, events);
+        map_put(&r->groups, slice_of(g->name), g);
+    }
+    g->refs++;
+    return g;
+}
+
+void registry_release_group(struct registry *r, struct group *group) {
+    LG_ASSERT(group->refs > 0);
+    if (--group->refs) return;
+    map_remove(&r->groups, slice_of(group->name));
+    queue_fini(&group->queue);
+    free(group);
 }

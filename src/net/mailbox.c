@@ -2,9 +2,7 @@
  * never on the path of a request. */
 #include "loomgate/net/mailbox.h"
 
-static void on_wake(struct ev_loop *ev, ev_async *w, int events) {
-    (void)ev, (void)events;
-    struct mailbox *box = w->data;
+void mailbox_deliver(struct mailbox *box) {
     pthread_mutex_lock(&box->lock);
     struct mail *mail = box->first;
     box->first = NULL;
@@ -15,6 +13,11 @@ static void on_wake(struct ev_loop *ev, ev_async *w, int events) {
         mail->deliver(mail, box->receiver);
         mail = next;
     }
+}
+
+static void on_wake(struct ev_loop *ev, ev_async *w, int events) {
+    (void)ev, (void)events;
+    mailbox_deliver(w->data);
 }
 
 void mailbox_init(struct mailbox *box, struct loop *loop, void *receiver) {

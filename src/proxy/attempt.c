@@ -87,7 +87,6 @@ bool attempt_start(struct attempt *a, const struct attempt_request *r) {
     a->raw = r->raw;
     a->began_us = a->env->loop.now_us;
     a->connect_us = UINT64_MAX;
-    server_acquire(r->member->server);
     if (!r->fresh && may_pool(a)) {
         a->session = pool_take(&a->env->pools, r->member->server, r->certain);
         if (a->session) return true;
@@ -104,7 +103,6 @@ void attempt_end(struct attempt *a) {
     connect_cancel(&a->connect);
     list_remove(&a->node);
     deadline_cancel(&a->patience);
-    server_release(a->member->server);
     if (a->session) a->session->h1.session.ops->abort(&a->session->h1.session, FAILURE_NONE);
     if (a->conn) conn_close(a->conn, CONN_CLOSE_RESET);
     a->member = NULL;

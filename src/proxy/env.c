@@ -12,6 +12,7 @@ void env_init(struct env *env, struct gate *gate) {
     list_init(&env->live_exchanges);
     list_init(&env->starved);
     list_init(&env->feed.node);
+    slab_init(&env->waiters, sizeof(struct waiter), 32);
     env->fd_ceiling = INT_MAX;
     env->gate = gate;
     LG_ASSERT(getrandom(env->random, sizeof env->random, 0) == (ssize_t)sizeof env->random);
@@ -23,6 +24,7 @@ void env_fini(struct env *env) {
     pools_fini(&env->pools);
     slab_fini(&env->clients);
     slab_fini(&env->exchanges);
+    slab_fini(&env->waiters);
 }
 
 struct slice env_date(struct env *env) {

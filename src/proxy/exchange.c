@@ -13,11 +13,12 @@
 static const uint16_t legal_moves[] = {
     [EXCHANGE_HEAD] = TO(ROUTE) | TO(PICK) | TO(FAIL) | TO(DONE),
     [EXCHANGE_ROUTE] = TO(PICK) | TO(ANSWER) | TO(FAIL),
-    [EXCHANGE_PICK] = TO(CONNECT) | TO(FAIL),
+    [EXCHANGE_PICK] = TO(CONNECT) | TO(QUEUE) | TO(FAIL),
+    [EXCHANGE_QUEUE] = TO(CONNECT) | TO(FAIL) | TO(DONE),
     [EXCHANGE_CONNECT] = TO(FORWARD) | TO(TUNNEL) | TO(FAIL) | TO(DONE),
     [EXCHANGE_FORWARD] = TO(TUNNEL) | TO(FAIL) | TO(DONE),
     [EXCHANGE_TUNNEL] = TO(DONE),
-    [EXCHANGE_FAIL] = TO(CONNECT) | TO(BACKOFF) | TO(ANSWER) | TO(DONE),
+    [EXCHANGE_FAIL] = TO(PICK) | TO(CONNECT) | TO(BACKOFF) | TO(ANSWER) | TO(DONE),
     [EXCHANGE_BACKOFF] = TO(PICK) | TO(FAIL) | TO(DONE),
     [EXCHANGE_ANSWER] = TO(DONE),
     [EXCHANGE_DONE] = 0,
@@ -52,30 +53,12 @@ static const struct addr *local_addr(struct exchange *x) {
     return &x->local;
 }
 
-/* All have been tried: begin anew, but with the last one only where there is no other. */
-static const struct balance_member *pick_anew(struct exchange *x) {
-    x->tried.v[0] = x->picked->server;
-    x->tried.count = 1;
-    const struct balance_member *m = exchange_pick(x);
-    if (m) return m;
-    x->tried.count = 0;
-    return exchange_pick(x);
-}
-
 static bool step_pick(struct exchange *x) {
-    if (!x->retries) exchange_count_request(x);
-    const struct balance_member *m = exchange_pick(x);
-    if (!m && x->tried.count) m = pick_anew(x);
-    if (!m) {
-        x->cause = FAILURE_no_server;
-        exchange_set_state(x, EXCHANGE_FAIL);
-        return true;
-    }
-    x->picked = m;
-    x->fresh = false;
-    if (x->tried.count < TRIED_MAX) x->tried.v[x->tried.count++] = m->server;
-    exchange_set_state(x, EXCHANGE_CONNECT);
-    return true;
+    if (!x->retries && !x->try_count) exchange_count_request(x);
+    exchange_pick(x);
+    if (x->state != EXCHANGE_QUEUE) return true;
+    if (x->has_body && !x->request_ended) exchange_pause_front(x, true);
+    return false;
 }
 
 static bool step_connect(struct exchange *x) {
@@ -154,6 +137,7 @@ void exchange_run(struct exchange *x) {
             on = false;
             break;
         case EXCHANGE_HEAD:
+        case EXCHANGE_QUEUE:
         case EXCHANGE_BACKOFF:
         case EXCHANGE_TUNNEL:
         case EXCHANGE_DONE:
@@ -177,6 +161,7 @@ void exchange_end_try(struct exchange *x, enum failure f) {
     x->backoff_us = 0; /* what follows without a wait has none */
     deadline_cancel(&x->try_deadline);
     attempt_end(&x->attempt);
+    exchange_give_back(x, f);
 }
 
 void exchange_fail(struct exchange *x, enum failure f) {
@@ -185,6 +170,7 @@ void exchange_fail(struct exchange *x, enum failure f) {
     if (x->state != EXCHANGE_ANSWER || x->cause == FAILURE_NONE) x->cause = (uint8_t)f;
     drop_back(x);
     timer_cancel(&x->backoff);
+    exchange_leave_queue(x);
     exchange_end_try(x, f);
     if (x->state == EXCHANGE_TUNNEL || x->state == EXCHANGE_ANSWER) {
         exchange_check_done(x);
@@ -211,11 +197,14 @@ static void on_deadline(struct deadline *d) {
     exchange_fail(LG_CONTAINER_OF(d, struct exchange, deadline), FAILURE_request_timeout);
 }
 
-/* One try has had its time. While the client itself keeps the server waiting for the request, it has not begun. */
+/* One try, or the wait for it, has had its time. While the client itself keeps the server waiting for the request, it
+ * has not begun. */
 static void on_try_deadline(struct deadline *d) {
     struct exchange *x = LG_CONTAINER_OF(d, struct exchange, try_deadline);
     bool forwarding = x->state == EXCHANGE_FORWARD;
-    if (forwarding && x->has_body && !x->request_ended && !x->front_paused)
+    if (x->state == EXCHANGE_QUEUE)
+        exchange_fail(x, FAILURE_queue_timeout);
+    else if (forwarding && x->has_body && !x->request_ended && !x->front_paused)
         deadline_set(&x->env->loop, d, x->route->retry->per_try_us);
     else
         exchange_fail(x, forwarding ? FAILURE_response_timeout : FAILURE_connect_timeout);
@@ -244,6 +233,7 @@ void exchange_front_gone(struct exchange *x) {
 
 void exchange_check_done(struct exchange *x) {
     if (x->state == EXCHANGE_DONE || x->front || x->back || x->tcp_front || x->tunnel.front) return;
+    exchange_leave_queue(x);
     exchange_end_try(x, x->cause);
     exchange_set_state(x, EXCHANGE_DONE);
     deadline_cancel(&x->deadline);
@@ -264,6 +254,7 @@ static void on_ready(struct attempt *a) {
     struct exchange *x = LG_CONTAINER_OF(a, struct exchange, attempt);
     if (a->raw) {
         exchange_note_latency(x, a->connect_us);
+        exchange_note_answer(x, 200);
         deadline_cancel(&x->try_deadline);
         exchange_set_state(x, EXCHANGE_TUNNEL);
         struct conn *front = x->tcp_front, *back = a->conn;
@@ -291,7 +282,7 @@ static struct exchange *exchange_new(struct exchange_client *client) {
     x->env = env;
     x->start_us = env->loop.now_us;
     x->unix_us = env->loop.unix_us;
-    x->first_byte_us = x->connect_us = UINT64_MAX;
+    x->first_byte_us = x->connect_us = x->queue_us = UINT64_MAX;
     arena_init(&x->arena, x->arena_room, EXCHANGE_SIZE - offsetof(struct exchange, arena_room));
     attempt_init(&x->attempt, env, &exchange_attempt_events);
     deadline_init(&x->deadline, on_deadline);

@@ -15,8 +15,17 @@ void exchange_check_done(struct exchange *x);
 /* The try under way is over; `back` must have been closed or taken before. */
 void exchange_end_try(struct exchange *x, enum failure f);
 
-/* exchange_pick.c: the next server to try, NULL when there is none; what servers' latencies are made of. */
-const struct balance_member *exchange_pick(struct exchange *x);
+/* exchange_pick.c: the next server to try, and a place at it: the state becomes CONNECT, QUEUE or FAIL. */
+void exchange_pick(struct exchange *x);
+/* The same for the server picked last; false: it has no place now. */
+bool exchange_pick_same(struct exchange *x);
+/* It does not wait any more, if it did. */
+void exchange_leave_queue(struct exchange *x);
+/* An answer with this status has begun, or a tunnel stands (200). */
+void exchange_note_answer(struct exchange *x, unsigned status);
+/* The try under way has ended: its place is given back. */
+void exchange_give_back(struct exchange *x, enum failure f);
+/* What servers' latencies are made of. */
 /* The server has answered, or a tunnel to it stands, `us` after it was asked. */
 void exchange_note_latency(const struct exchange *x, uint64_t us);
 /* The try under way has failed. */

@@ -56,7 +56,7 @@ static bool plan_retry(struct exchange *x, uint64_t asked_us, uint64_t *wait_us)
     *wait_us = retry_backoff_us(policy_of(x), x->retries, env_random(env));
     if (*wait_us < asked_us) *wait_us = asked_us;
     if (!has_time(x, *wait_us, asked_us)) return false;
-    if (retry_budget_take(x->route->backend->budget, policy_of(x), env->loop.now_us)) return true;
+    if (retry_budget_take(&x->route->backend->group->budget, policy_of(x), env->loop.now_us)) return true;
     metrics_add(&env->metrics, METRIC_retries_over_budget_total, 1);
     return false;
 }
@@ -64,6 +64,7 @@ static bool plan_retry(struct exchange *x, uint64_t asked_us, uint64_t *wait_us)
 static void begin_backoff(struct exchange *x, uint64_t wait_us) {
     metrics_add(&x->env->metrics, METRIC_retries_total, 1);
     x->retries++;
+    x->fresh = false;
     x->backoff_us = wait_us;
     timer_set(&x->env->loop, &x->backoff, wait_us);
     if (x->has_body && !x->request_ended) exchange_pause_front(x, true);
@@ -75,7 +76,7 @@ bool exchange_retry(struct exchange *x) {
     if (may_resend(x)) {
         x->fresh = true;
         metrics_add(&x->env->metrics, METRIC_resends_total, 1);
-        exchange_set_state(x, EXCHANGE_CONNECT);
+        exchange_set_state(x, exchange_pick_same(x) ? EXCHANGE_CONNECT : EXCHANGE_PICK);
     } else if (may_retry(x, (enum failure)x->cause) && plan_retry(x, 0, &wait_us)) {
         begin_backoff(x, wait_us);
     } else {
@@ -113,7 +114,7 @@ bool exchange_hold_back(struct exchange *x, const struct message *m) {
 }
 
 void exchange_count_request(struct exchange *x) {
-    if (policy_of(x)->on) retry_budget_count(x->route->backend->budget, x->env->loop.now_us);
+    if (policy_of(x)->on) retry_budget_count(&x->route->backend->group->budget, x->env->loop.now_us);
 }
 
 /* What is not idempotent can fail in a way that allows another try only before its body is on its way. */

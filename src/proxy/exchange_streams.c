@@ -169,6 +169,7 @@ static void back_on_head(struct stream *s, struct message *m) {
     x->status = m->status;
     x->response_started = true;
     x->first_byte_us = x->env->loop.now_us - x->start_us;
+    exchange_note_answer(x, m->status);
     if (x->asked_us) exchange_note_latency(x, x->env->loop.now_us - x->asked_us);
     replay_stop(&x->replay, &x->env->loop.chunks);
     if (m->status == 101)

@@ -80,6 +80,7 @@ void worker_init(struct worker *w, unsigned index, struct snapshot *snapshot, st
     w->env.on_gate_left = on_gate_left;
     w->env.on_client_gone = on_client_gone;
     mailbox_init(&w->box, &w->env.loop, w);
+    w->env.box = &w->box;
     w->drain.deliver = deliver_drain;
     w->stop.deliver = deliver_stop;
     w->resume.deliver = deliver_resume;
@@ -127,6 +128,7 @@ void worker_stop(struct worker *w) {
 void worker_fini(struct worker *w) {
     w->told_drained = true;
     for (unsigned i = 0; i < w->acceptor_count; i++) acceptor_close(&w->acceptors[i]);
+    mailbox_deliver(&w->box); /* what waiters were granted at the last moment */
     mailbox_fini(&w->box);
     env_fini(&w->env);
     free(w->acceptors);

@@ -44,6 +44,7 @@ static void set_policies(struct route *r, const struct timeout_settings *front, 
     };
     r->connect_us = override(own->connect_us, back->timeouts.connect_us);
     r->tunnel_us = override(own->tunnel_us, back->timeouts.tunnel_us);
+    r->queue_us = override(own->queue_us, back->timeouts.queue_us);
     r->retry = r->settings && r->settings->has_retry ? &r->settings->retry : &back->retry;
 }
 

@@ -1,27 +1,46 @@
-/* backend.h: the servers under one policy; who may be picked now. */
+/* backend.h: the servers under one policy; who may be picked now; places at them taken and given back.
+ *
+ *   backend_acquire -> PICK_OK: a lease ---backend_release--> its place goes to the first who waits
+ *                   -> PICK_FULL: somebody must wait (queue.h), PICK_OPEN, PICK_NONE: fail */
 #ifndef LOOMGATE_BACKEND_BACKEND_H
 #define LOOMGATE_BACKEND_BACKEND_H
 
 #include "loomgate/backend/balance.h"
 #include "loomgate/backend/registry.h"
-#include "loomgate/backend/retry.h"
 #include "loomgate/config/config.h"
 
-/* Part of a snapshot: immutable but for what the balancers and servers share by themselves. */
+/* Part of a snapshot: immutable but for what the balancers, servers and the group share by themselves. */
 struct backend {
     const struct backend_settings *settings;
     struct balance_member *members, *backups; /* backups are picked when no member can be */
     uint32_t member_count, backup_count;
     struct balancer *primary, *secondary;
-    struct retry_budget *budget;
+    struct group *group;
 };
 
-/* Acquires its servers from the registry. False with an error leaves nothing behind. */
+/* Acquires its servers and group from the registry. False with an error leaves nothing behind. */
 LG_MUST_CHECK bool backend_init(struct backend *b, const struct backend_settings *settings, struct registry *registry,
                                 struct error *e);
 void backend_fini(struct backend *b, struct registry *registry);
-/* The server for a new try, another than those in r->tried; NULL when there is none. */
+
+/* The server for a new try, another than those in r->tried; NULL when there is none. No side effect but a turn. */
 const struct balance_member *backend_pick(const struct backend *b, const struct pick_request *r);
+/* The same with a place at it, and what became of its breaker. The servers in r->tried are passed over; when no other
+ * is left, only the last of them; then none. A lease of PICK_OK goes back to backend_release(). */
+enum pick_result backend_acquire(const struct backend *b, const struct pick_request *r, struct lease *lease,
+                                 struct breaker_change *change);
+/* The same for this one server, whose place was given back a moment ago. */
+bool backend_reacquire(const struct balance_member *m, uint64_t now_us, struct lease *lease,
+                       struct breaker_change *change);
+/* Tells the breaker how it goes before it ends: an answer has begun, a tunnel stands. A server whose breaker closes
+ * begins to ramp. */
+void backend_report(struct lease *lease, enum breaker_result result, uint64_t now_us, struct breaker_change *change);
+/* Gives the place back and lets the next one in. `result` is told to the breaker, or taken back when it was told. */
+void backend_release(const struct backend *b, struct lease *lease, enum breaker_result result, uint64_t now_us,
+                     struct breaker_change *change);
+/* How long until the first of the open breakers lets a probe through; 0: none is open. */
+uint64_t backend_wait_us(const struct backend *b, uint64_t now_us);
+
 /* What its policy wants to know: a key for each pick, the servers' latencies. */
 static inline bool backend_wants_key(const struct backend *b) {
     return b->primary->ops->wants_key;

@@ -24,8 +24,27 @@ static inline bool tried_has(const struct tried *t, const struct server *s) {
 struct balance_member {
     struct server *server;
     const struct server_settings *settings; /* of this configuration */
-    uint32_t weight;                        /* 0: takes nothing */
+    const struct breaker_settings *breaker;
+    uint32_t weight; /* 0: takes nothing */
 };
+
+/* Why a server can be picked, or cannot: the first that holds, from below. */
+enum standing {
+    STANDING_OK,
+    STANDING_FULL, /* max_connections exchanges use it */
+    STANDING_OPEN, /* its breaker lets nothing through now */
+    STANDING_OUT,  /* weight 0, drained, in maintenance, or down */
+};
+
+static inline enum standing member_standing(const struct balance_member *m, uint64_t now_us) {
+    const struct server *s = m->server;
+    if (!m->weight || server_admin_get(s) != SERVER_READY || server_health_get(s) != SERVER_UP) return STANDING_OUT;
+    if (m->breaker->on && !m->breaker->observe && !breaker_may_take(&s->shared.breaker, m->breaker, now_us))
+        return STANDING_OPEN;
+    uint32_t max = m->settings->max_connections;
+    if (max && atomic_load_explicit(&s->shared.active, memory_order_relaxed) >= max) return STANDING_FULL;
+    return STANDING_OK;
+}
 
 /* What a policy may need to know of the exchange that wants a server. */
 struct pick_request {

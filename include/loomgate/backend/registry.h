@@ -1,12 +1,23 @@
-/* registry.h: identity (backend, name, address) to living server, across configurations; control thread only. */
+/* registry.h: identity to what lives on across configurations: servers (backend, name, address) and what all servers of
+ * a backend's name share; control thread only. */
 #ifndef LOOMGATE_BACKEND_REGISTRY_H
 #define LOOMGATE_BACKEND_REGISTRY_H
 
+#include "loomgate/backend/queue.h"
+#include "loomgate/backend/retry.h"
 #include "loomgate/backend/server.h"
 #include "loomgate/base/map.h"
 
+/* Of all configurations' backends of one name. */
+struct group {
+    struct queue queue;
+    struct retry_budget budget;
+    const char *name;
+    unsigned refs;
+};
+
 struct registry {
-    struct map servers;
+    struct map servers, groups;
     unsigned id_limit; /* ids are below it */
 };
 
@@ -17,5 +28,8 @@ void registry_fini(struct registry *r); /* all servers must have been released *
 struct server *registry_acquire(struct registry *r, const char *backend, const struct server_settings *settings,
                                 struct error *e);
 void registry_release(struct registry *r, struct server *server);
+/* The group of that name, made when there is none, with a reference for the caller. */
+struct group *registry_acquire_group(struct registry *r, const char *backend, const struct queue_events *events);
+void registry_release_group(struct registry *r, struct group *group);
 
 #endif

@@ -1,7 +1,11 @@
-/* server.h: one server as it lives: shared by all workers, outliving the configuration that named it. */
+/* server.h: one server as it lives: shared by all workers, outliving the configuration that named it.
+ *
+ * Three facts, each with one writer or rule, say whether it may be used: what the operator wants (admin), what active
+ * checks found (health), what its exchanges showed (breaker). member_standing() in balance.h folds them. */
 #ifndef LOOMGATE_BACKEND_SERVER_H
 #define LOOMGATE_BACKEND_SERVER_H
 
+#include "loomgate/backend/breaker.h"
 #include "loomgate/backend/latency.h"
 #include "loomgate/base/macros.h"
 #include "loomgate/net/addr.h"
@@ -9,8 +13,22 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-/* What the operator wants of a server; one of the facts that server_may_take() folds. */
-enum server_admin { SERVER_READY, SERVER_MAINT };
+/* What the operator wants of a server. DRAIN and MAINT take no new exchange; with MAINT it is not checked either. */
+enum server_admin { SERVER_READY, SERVER_DRAIN, SERVER_MAINT };
+enum server_health { SERVER_UP, SERVER_DOWN };
+
+/* What is known of its checks; the control thread's alone. */
+struct health_state {
+    bool checked;            /* it is checked at all */
+    uint32_t streak;         /* checks in a row that speak against the state it is in */
+    uint64_t checks, failed; /* since the start */
+    uint64_t since_us;       /* in this state, CLOCK_MONOTONIC; 0: from the start */
+    uint64_t last_us;        /* when the last check ended; 0: none has yet */
+    uint64_t latency_us;     /* how long it took */
+    bool last_passed;
+    uint16_t last_status; /* of an HTTP answer; 0: none */
+    char reason[96];      /* of the last check, for eyes: "status 503", "connection refused" */
+};
 
 struct server {
     /* Identity: set once, before any worker sees it. Never a tunable: whatever may change lives in `shared`. */
@@ -18,26 +36,52 @@ struct server {
     struct addr addr;
     unsigned id;   /* dense: the place of its pool in each worker */
     unsigned refs; /* of snapshots; the control thread alone counts */
+    struct health_state health;
 
-    /* Written by all workers, so on a line of its own. Relaxed order is enough: each is a fact by itself. */
+    /* Written by all workers, so on lines of its own. Relaxed order is enough but for `active`, see queue.h. */
     struct {
         _Alignas(LG_CACHE_LINE) _Atomic uint32_t active; /* exchanges that use it now */
-        struct latency latency;                          /* of its answers; fed only where a policy wants it */
         _Atomic uint8_t admin;                           /* enum server_admin; one writer: the control thread */
+        _Atomic uint8_t health;                          /* enum server_health; one writer: the control thread */
+        struct latency latency;                          /* of its answers; fed only where a policy wants it */
+        _Atomic uint64_t ramp;                           /* see server_begin_ramp(); 0: none */
+        struct breaker breaker;
+        struct breaker_window window; /* on lines of its own */
     } shared;
 };
 
-/* Whether a new exchange may go to it. */
-static inline bool server_may_take(const struct server *s) {
-    return atomic_load_explicit(&s->shared.admin, memory_order_relaxed) == SERVER_READY;
+static inline enum server_admin server_admin_get(const struct server *s) {
+    return (enum server_admin)atomic_load_explicit(&s->shared.admin, memory_order_relaxed);
+}
+static inline enum server_health server_health_get(const struct server *s) {
+    return (enum server_health)atomic_load_explicit(&s->shared.health, memory_order_relaxed);
 }
 
-/* An exchange begins and ends to use the server. */
-static inline void server_acquire(struct server *s) {
-    atomic_fetch_add_explicit(&s->shared.active, 1, memory_order_relaxed);
+/* An exchange begins to use the server; false: `max` (0: no limit) use it already. */
+static inline bool server_acquire(struct server *s, uint32_t max) {
+    if (!max) {
+        atomic_fetch_add_explicit(&s->shared.active, 1, memory_order_relaxed);
+        return true;
+    }
+    uint32_t active = atomic_load_explicit(&s->shared.active, memory_order_relaxed);
+    do
+        if (active >= max) return false;
+    while (!atomic_compare_exchange_weak(&s->shared.active, &active, active + 1));
+    return true;
 }
+/* Sequentially consistent: a look at who waits for the place follows. */
 static inline void server_release(struct server *s) {
-    atomic_fetch_sub_explicit(&s->shared.active, 1, memory_order_relaxed);
+    atomic_fetch_sub(&s->shared.active, 1);
+}
+
+/* It comes back: its weight grows from next to nothing to the whole over length_us. Any thread; the last one wins. */
+enum { SHARE_ONE = 256, RAMP_LENGTH_BITS = 24 };
+void server_begin_ramp(struct server *s, uint64_t now_us, uint64_t length_us);
+/* How much of its weight it has now, of SHARE_ONE, when there is a ramp; never 0. */
+uint32_t server_ramp_share(uint64_t ramp, uint64_t now_us);
+static inline uint32_t server_share(const struct server *s, uint64_t now_us) {
+    uint64_t ramp = atomic_load_explicit(&s->shared.ramp, memory_order_relaxed);
+    return ramp ? server_ramp_share(ramp, now_us) : SHARE_ONE;
 }
 
 #endif

@@ -157,7 +157,8 @@ enum send_proxy { SEND_PROXY_OFF, SEND_PROXY_V1, SEND_PROXY_V2 };
 struct server_settings {
     const char *name;
     struct address_setting address;
-    uint32_t weight; /* 0 to 256 */
+    uint32_t weight;          /* 0 to 256 */
+    uint32_t max_connections; /* exchanges at a time; 0: no limit */
     bool backup, maint;
     enum send_proxy send_proxy;
 };
@@ -179,6 +180,26 @@ struct balance_settings {
     const char *key_name; /* of a header, cookie or part of the query */
     double bounded_load;  /* 1 to 100 */
 };
+enum health_kind { HEALTH_OFF, HEALTH_HTTP, HEALTH_TCP };
+struct health_settings {
+    bool on;
+    enum health_kind kind;            /* HEALTH_OFF: `off` */
+    const char *path, *method, *host; /* of HEALTH_HTTP; host NULL: the server's address */
+    const char *expect_status;        /* "200-399", "200,204": see status_list_has() */
+    struct slice send, expect;        /* of HEALTH_TCP; empty: nothing is sent, nothing awaited */
+    uint64_t interval_us, timeout_us, fast_interval_us;
+    uint32_t rise, fall;
+    double jitter;    /* 0 to 1 */
+    bool starts_down; /* initial: down */
+};
+struct breaker_settings {
+    bool on;           /* false: `off` */
+    double error_rate; /* 0 to 1 */
+    uint64_t window_us, open_us, max_open_us, ramp_us;
+    uint32_t min_requests;
+    uint32_t probes; /* 1 to 100 */
+    bool observe;    /* only tell */
+};
 struct pool_settings {
     uint32_t max_idle;
     uint64_t idle_timeout_us; /* 0: for ever */
@@ -192,6 +213,11 @@ struct backend_settings {
     struct timeout_settings timeouts;
     struct pool_settings pool;
     struct retry_settings retry;
+    struct health_settings health;
+    struct breaker_settings breaker;
+    uint32_t queue_max;        /* requests that wait for a server; 0: none does */
+    uint64_t slow_start_us;    /* 0: at once */
+    uint64_t drain_timeout_us; /* 0: for ever */
 };
 
 struct global_settings {

@@ -24,6 +24,8 @@ struct mailbox {
 void mailbox_init(struct mailbox *box, struct loop *loop, void *receiver);
 /* Mail that was not delivered is dropped, not freed: post nothing any more. */
 void mailbox_fini(struct mailbox *box);
+/* Delivers what is there: the loop does it by itself, but not after its end. */
+void mailbox_deliver(struct mailbox *box);
 /* Any thread. */
 void mailbox_post(struct mailbox *box, struct mail *mail);
 

@@ -15,6 +15,8 @@ struct env {
     struct h1_scratch scratch;
     struct metrics metrics;
     struct slab clients, exchanges; /* set up by their owners, client.c and exchange.c */
+    struct slab waiters;            /* of struct waiter: in queues of backends, or their mail under way */
+    struct mailbox *box;            /* of the worker: where the queues send it word */
     struct list live_clients;       /* of struct client */
     struct list live_exchanges;     /* of struct exchange */
     uint32_t client_count, exchange_count;

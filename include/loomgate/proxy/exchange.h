@@ -1,5 +1,7 @@
 /* exchange.h: one request and its response (or one tunnel): the state machine between two streams.
  *
+ *                      QUEUE: no server has room
+ *                      ^   \
  *   HEAD -> ROUTE -> PICK -> CONNECT -> FORWARD -> DONE
  *             |      ^ |      ^ | |        | \----> TUNNEL -> DONE     (101, or TCP mode straight from CONNECT)
  *             |      | |      | | +--------|------------^
@@ -22,6 +24,7 @@ enum exchange_state {
     EXCHANGE_HEAD,
     EXCHANGE_ROUTE,
     EXCHANGE_PICK,
+    EXCHANGE_QUEUE,
     EXCHANGE_CONNECT,
     EXCHANGE_FORWARD,
     EXCHANGE_TUNNEL,
@@ -68,13 +71,16 @@ struct exchange {
     struct replay replay;
     struct tunnel tunnel;
     struct deadline deadline;     /* timeouts.request */
-    struct deadline try_deadline; /* retry.per_try_timeout, until the response's head */
+    struct deadline try_deadline; /* retry.per_try_timeout, until the response's head; in QUEUE timeouts.queue */
     struct loop_timer backoff;
     uint64_t backoff_us; /* waited before this try */
     struct tried tried;
     uint64_t key; /* by which its server is picked, where the policy wants one: made at the first pick */
     bool key_made, has_key;
     const struct balance_member *picked; /* the last server tried */
+    struct lease lease;                  /* of the try under way: its place at `picked` */
+    struct waiter *waiter;               /* in QUEUE */
+    uint64_t queued_us, queue_us;        /* since when it waits; how long it has waited in all, UINT64_MAX: never */
     struct addr local;
     struct slice id;
     uint64_t start_us, unix_us, first_byte_us, connect_us; /* UINT64_MAX: not yet */

@@ -16,7 +16,7 @@ struct route {
     const struct backend *backend;         /* NULL: an answer of our own */
     const struct retry_settings *retry;    /* with a backend */
     struct session_timeouts client_timeouts, server_timeouts;
-    uint64_t connect_us, request_us, tunnel_us;
+    uint64_t connect_us, request_us, tunnel_us, queue_us;
 };
 
 /* Client connections of a frontend, or of all; written by all workers, once a connection. */

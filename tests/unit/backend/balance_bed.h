@@ -23,6 +23,8 @@ static struct balancer *balancer;
 static struct balance_settings settings;
 static struct random dice;
 static uint64_t now_us;
+static const struct breaker_settings no_breaker;
+static struct server_settings server_settings[SERVERS];
 
 static inline void make(const struct balance_ops *ops, const uint32_t *weights, uint32_t count) {
     memset(got, 0, sizeof got);
@@ -30,7 +32,8 @@ static inline void make(const struct balance_ops *ops, const uint32_t *weights, 
     now_us = 1000000000;
     for (uint32_t i = 0; i < count; i++) {
         servers[i] = (struct server){.id = i, .name = names[i]};
-        members[i] = (struct balance_member){.server = &servers[i], .weight = weights[i]};
+        server_settings[i] = (struct server_settings){.weight = weights[i]};
+        members[i] = (struct balance_member){&servers[i], &server_settings[i], &no_breaker, weights[i]};
     }
     balancer = ops->make(members, count, &settings);
 }
@@ -63,7 +66,7 @@ static inline void pick_busy(unsigned running, unsigned times) {
         const struct balance_member *m = pick_but(NULL);
         assert_non_null(m);
         *place = m->server;
-        server_acquire(*place);
+        assert_true(server_acquire(*place, 0));
     }
     for (unsigned i = 0; i < running; i++)
         if (busy[i]) server_release(busy[i]);
@@ -131,7 +134,7 @@ static inline void *picker_run(void *arg) {
         const struct balance_member *m = balancer->ops->pick(balancer, &r);
         p->got[m - members]++;
         *place = m->server;
-        server_acquire(*place);
+        assert_true(server_acquire(*place, 0));
     }
     for (unsigned i = 0; i < 8; i++) server_release(busy[i]);
     return NULL;

@@ -77,7 +77,7 @@ static void play(const uint64_t *latency_us, unsigned running, unsigned times) {
         busy[next].server = m->server;
         busy[next].since_us = now_us;
         busy[next].until_us = now_us + us / 2 + random_below(&dice, (uint32_t)us);
-        server_acquire(m->server);
+        assert_true(server_acquire(m->server, 0));
     }
     for (unsigned k = 0; k < running; k++)
         if (busy[k].server) server_release(busy[k].server);

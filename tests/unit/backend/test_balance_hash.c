@@ -137,7 +137,7 @@ static void a_hot_key_spills_over(void **state) {
     make_bounded(1.25, WEIGHTS(1, 1, 1, 1));
     const struct balance_member *own = pick_key(7, NULL);
     for (unsigned running = 1; running <= 400; running++) {
-        server_acquire(pick_key(7, NULL)->server);
+        assert_true(server_acquire(pick_key(7, NULL)->server, 0));
         for (unsigned i = 0; i < 4; i++) {
             uint32_t active = atomic_load(&servers[i].shared.active);
             if (active > 2 && active >= 1.25 * running / 4 + 1)
@@ -151,7 +151,7 @@ static void the_bound_is_by_weight(void **state) {
     (void)state;
     make_bounded(1.5, WEIGHTS(1, 3));
     for (unsigned running = 1; running <= 400; running++) {
-        server_acquire(pick_key(running % 2, NULL)->server);
+        assert_true(server_acquire(pick_key(running % 2, NULL)->server, 0));
         uint32_t active = atomic_load(&servers[0].shared.active);
         assert_true(active <= 2 || active < 1.5 * running / 4 + 1);
     }
@@ -162,9 +162,9 @@ static void two_are_no_load(void **state) {
     (void)state;
     make_bounded(1, WEIGHTS(1, 1, 1, 1, 1, 1, 1, 1));
     const struct balance_member *own = pick_key(7, NULL);
-    server_acquire(own->server);
+    assert_true(server_acquire(own->server, 0));
     assert_ptr_equal(pick_key(7, NULL), own);
-    server_acquire(own->server);
+    assert_true(server_acquire(own->server, 0));
     assert_ptr_not_equal(pick_key(7, NULL), own);
 }
 
@@ -172,7 +172,7 @@ static void two_are_no_load(void **state) {
 static void the_tightest_bound_is_round_robin(void **state) {
     (void)state;
     make_bounded(1, WEIGHTS(1, 1, 1, 1));
-    for (unsigned i = 0; i < 40; i++) server_acquire(pick_key(7, NULL)->server);
+    for (unsigned i = 0; i < 40; i++) assert_true(server_acquire(pick_key(7, NULL)->server, 0));
     for (unsigned i = 0; i < 4; i++) assert_int_equal(atomic_load(&servers[i].shared.active), 10);
 }
 

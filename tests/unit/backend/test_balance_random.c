@@ -65,7 +65,7 @@ static void the_longest_queue_is_short(void **state) {
         for (unsigned i = 0; i < SERVERS; i++) {
             unsigned bin = random_below(&dice, SERVERS);
             if (++bins[bin] > most) most = bins[bin];
-            server_acquire(pick_but(NULL)->server);
+            assert_true(server_acquire(pick_but(NULL)->server, 0));
         }
         for (unsigned i = 0; i < SERVERS; i++) {
             uint32_t active = atomic_load(&servers[i].shared.active);

@@ -46,7 +46,7 @@ static void a_server_is_made_from_its_settings(void **state) {
     assert_string_equal(server->backend, "app");
     assert_string_equal(server->name, "s1");
     assert_true(addr_eq(&server->addr, &at));
-    assert_true(server_may_take(server));
+    assert_true(server_admin_get(server) == SERVER_READY);
     assert_int_equal(atomic_load(&server->shared.active), 0);
     assert_int_equal((uintptr_t)&server->shared % LG_CACHE_LINE, 0);
     registry_release(&registry, server);
@@ -72,7 +72,7 @@ static void the_same_identity_is_the_same_server(void **state) {
     struct server *server = acquire("app", &s);
     assert_ptr_equal(acquire("app", &again), server);
     assert_int_equal(server->refs, 2);
-    server_acquire(server);
+    assert_true(server_acquire(server, 0));
     registry_release(&registry, server);
     assert_int_equal(atomic_load(&server->shared.active), 1); /* it lives on */
     server_release(server);
@@ -115,7 +115,7 @@ static void maintenance_is_how_it_starts(void **state) {
     struct server_settings s = settings_of("s1", "192.0.2.1", 80);
     s.maint = true;
     struct server *server = acquire("app", &s);
-    assert_false(server_may_take(server));
+    assert_int_equal(server_admin_get(server), SERVER_MAINT);
     registry_release(&registry, server);
 }
 

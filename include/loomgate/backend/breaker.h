@@ -1,0 +1,78 @@
+/* breaker.h: the circuit breaker of one server, shared by all workers: pure rules over a word of atomic state.
+ *
+ *   CLOSED --a failure is counted: at least min_requests in the window, error_rate of them failed--> OPEN
+ *   OPEN --`open` has passed (twice as long after each failed probe, up to max_open), an exchange comes--> HALF_OPEN
+ *   HALF_OPEN lets `probes` exchanges through at a time
+ *        --one of them fails--> OPEN          --`probes` of them have succeeded--> CLOSED, the window empty
+ *
+ * The word holds state, generation, failed openings in a row, probes in flight and succeeded, and the end of OPEN; it
+ * is replaced as a whole, so exactly one thread makes each transition and is told of it. The window is a ring of
+ * slices, each one word with its number, so that whoever comes first in a new slice begins it anew. */
+#ifndef LOOMGATE_BACKEND_BREAKER_H
+#define LOOMGATE_BACKEND_BREAKER_H
+
+#include "loomgate/base/macros.h"
+#include "loomgate/config/config.h"
+
+#include <stdatomic.h>
+
+enum breaker_state { BREAKER_CLOSED, BREAKER_OPEN, BREAKER_HALF_OPEN };
+enum { BREAKER_SLICES = 10 };
+
+/* All zero: closed, nothing counted. */
+struct breaker_window {
+    /* Ring: more slices than the window has, so that a thread whose clock lags finds its own. */
+    _Alignas(LG_CACHE_LINE) _Atomic uint64_t slices[BREAKER_SLICES + 2];
+};
+struct breaker {
+    _Atomic uint64_t word;
+    _Atomic uint64_t changed_us; /* time of the last transition; 0: none yet */
+    _Atomic uint32_t trips;      /* to OPEN, since the start */
+};
+
+/* A transition that the calling thread has made; to be logged and counted by it. */
+struct breaker_change {
+    bool happened;
+    uint8_t from, to;          /* enum breaker_state */
+    uint32_t requests, errors; /* in the window, when it opened from CLOSED; else 0 */
+    uint64_t open_us;          /* for how long it opened */
+};
+
+enum breaker_result {
+    BREAKER_SUCCEEDED,
+    BREAKER_FAILED,
+    BREAKER_UNKNOWN, /* nothing was learned: the client left, say */
+};
+
+/* What an exchange carries from breaker_enter to breaker_leave or breaker_revoke. */
+struct breaker_ticket {
+    bool is_probe;
+    uint8_t generation;
+};
+
+/* Whether breaker_enter would let an exchange through now; without side effects. `observe` is not looked at. */
+bool breaker_may_take(const struct breaker *b, const struct breaker_settings *s, uint64_t now_us);
+/* An exchange wants to use the server: fills in the ticket. False: it may not, and breaker_leave must not be called.
+ * With s->observe it always may. Off (s->on false): always may, nothing is counted. */
+bool breaker_enter(struct breaker *b, const struct breaker_settings *s, uint64_t now_us, struct breaker_ticket *t,
+                   struct breaker_change *change);
+/* Its result is known: once. */
+void breaker_leave(struct breaker *b, struct breaker_window *w, const struct breaker_settings *s, uint64_t now_us,
+                   struct breaker_ticket t, enum breaker_result result, struct breaker_change *change);
+
+/* It was told as a success, but failed after all: in the middle of a long answer, say. */
+void breaker_revoke(struct breaker *b, struct breaker_window *w, const struct breaker_settings *s, uint64_t now_us,
+                    struct breaker_ticket t, struct breaker_change *change);
+
+/* For views and answers. */
+enum breaker_state breaker_state_get(const struct breaker *b);
+/* OPEN: how long until it half-opens, at least 1; else 0. */
+uint64_t breaker_wait_us(const struct breaker *b, uint64_t now_us);
+/* Requests and errors in the window now. */
+void breaker_window_read(const struct breaker_window *w, const struct breaker_settings *s, uint64_t now_us,
+                         uint32_t *requests, uint32_t *errors);
+/* By an operator: closed, window empty; or open for so long. */
+void breaker_reset(struct breaker *b, struct breaker_window *w, uint64_t now_us, struct breaker_change *change);
+void breaker_trip(struct breaker *b, uint64_t now_us, uint64_t open_us, struct breaker_change *change);
+
+#endif
