@@ -4,6 +4,7 @@
 #include "loomgate/base/log.h"
 #include "loomgate/http/rewrite.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 /* An id has at most 128 visible characters, of which JSON doubles the quotes and backslashes. */
@@ -55,7 +56,14 @@ static bool wants_json(const struct message *request) {
     return false;
 }
 
-void answer_error(struct answer *a, enum failure f, const struct message *request, struct slice id,
+static struct slice seconds_text(uint64_t wait_us, struct arena *arena) {
+    enum { ROOM = 24 };
+    char *text = arena_alloc(arena, ROOM);
+    uint64_t seconds = wait_us ? (wait_us - 1) / 1000000 + 1 : 1;
+    return slice_from(text, (size_t)snprintf(text, ROOM, "%" PRIu64, seconds));
+}
+
+void answer_error(struct answer *a, enum failure f, uint64_t wait_us, const struct message *request, struct slice id,
                   struct arena *arena) {
     const struct failure_row *row = failure_get(f);
     begin(a, row->status, 3, arena);
@@ -74,7 +82,7 @@ void answer_error(struct answer *a, enum failure f, const struct message *reques
     fields_add(&a->head.fields, SLICE("Content-Type"),
                json ? SLICE("application/json") : SLICE("text/plain; charset=utf-8"));
     fields_add(&a->head.fields, SLICE("Cache-Control"), SLICE("no-store"));
-    if (row->status == 503) fields_add(&a->head.fields, SLICE("Retry-After"), SLICE("1"));
+    if (row->status == 503) fields_add(&a->head.fields, SLICE("Retry-After"), seconds_text(wait_us, arena));
 }
 
 void answer_respond(struct answer *a, const struct route_settings *route, struct arena *arena) {

@@ -66,7 +66,9 @@ void exchange_rewrite_request(struct exchange *x) {
 
 static void build_answer(struct exchange *x, struct answer *a) {
     if (x->cause != FAILURE_NONE) {
-        answer_error(a, (enum failure)x->cause, &x->request, x->id, &x->arena);
+        uint64_t wait_us =
+            x->cause == FAILURE_breaker_open ? backend_wait_us(x->route->backend, x->env->loop.now_us) : 0;
+        answer_error(a, (enum failure)x->cause, wait_us, &x->request, x->id, &x->arena);
     } else if (x->route->settings->action == ROUTE_REDIRECT) {
         struct answer_facts facts = {.scheme = SLICE("http"), .port = port_text(x)};
         answer_redirect(a, x->route->settings, &x->request, &facts, &x->arena);

@@ -41,7 +41,7 @@ void exchange_record(struct exchange *x) {
         .cause = (enum failure)x->cause,
         .bytes_in = x->bytes_in,
         .bytes_out = x->bytes_out,
-        .queue_us = x->queue_us,
+        .queue_us = x->queue_us == UINT64_MAX && x->picked ? 0 : x->queue_us,
         .connect_us = x->connect_us,
         .first_byte_us = x->first_byte_us,
         .total_us = x->env->loop.now_us - x->start_us,

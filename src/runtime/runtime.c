@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { LOG_PATIENCE_MS = 1000, DESCRIPTORS_ELSEWHERE = 64 };
+/* PUMP: so often queues are looked at for what only time changes, such as a breaker that lets probes through. */
+enum { LOG_PATIENCE_MS = 1000, DESCRIPTORS_ELSEWHERE = 64, PUMP_US = 100000 };
 
 enum stop_state { RUNNING, DRAINING, STOPPED };
 
@@ -26,7 +27,7 @@ struct runtime {
     unsigned worker_count, started, drained;
     enum stop_state state;
     int fd_ceiling;
-    struct deadline grace;
+    struct deadline grace, pump;
     ev_signal signals[5];
     const char **socket_files; /* of UNIX listeners that we bound: to be removed at the end */
     unsigned socket_file_count;
@@ -138,6 +139,15 @@ static void watch_signals(struct runtime *r) {
     }
 }
 
+/* --- queues ----------------------------------------------------------------------------------------------------- */
+
+static void on_pump(struct deadline *d) {
+    struct runtime *r = LG_CONTAINER_OF(d, struct runtime, pump);
+    for (uint32_t i = 0; i < r->snapshot->backend_count; i++)
+        queue_pump(&r->snapshot->backends[i].group->queue, r->loop.now_us);
+    deadline_set(&r->loop, &r->pump, PUMP_US);
+}
+
 /* --- starting --------------------------------------------------------------------------------------------------- */
 
 static void on_gate_left(struct worker *w) {
@@ -194,6 +204,7 @@ static bool runtime_start(struct runtime *r, const char *pid_path, struct error 
     r->pid_written = pid_path != NULL;
     if (!privileges_drop(g, e)) return false;
     watch_signals(r);
+    deadline_set(&r->loop, &r->pump, PUMP_US);
     for (; r->started < r->worker_count; r->started++)
         if (!worker_start(r->workers[r->started], e)) return false;
     log_info("ready", "serving", LOG_STR("version", LG_VERSION), LOG_INT("workers", r->worker_count),
@@ -214,6 +225,7 @@ static void runtime_stop(struct runtime *r) {
     if (r->snapshot) snapshot_unref(r->snapshot, &r->registry);
     registry_fini(&r->registry);
     deadline_cancel(&r->grace);
+    deadline_cancel(&r->pump);
     mailbox_fini(&r->box);
     loop_fini(&r->loop);
 }
@@ -235,6 +247,7 @@ int runtime_run(struct config *config, const char *pid_path) {
     loop_init(&r->loop);
     mailbox_init(&r->box, &r->loop, r);
     deadline_init(&r->grace, on_grace_over);
+    deadline_init(&r->pump, on_pump);
     registry_init(&r->registry);
     r->snapshot = snapshot_build(config, &r->registry, &e);
     bool ok = r->snapshot && runtime_start(r, pid_path, &e);

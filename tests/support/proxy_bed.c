@@ -99,6 +99,8 @@ int proxy_set_up(void **state) {
     pb.listener = listener_open(&at);
     pb.server.fd = pb.back_peer.fd = -1;
     env_init(&pb.env, &pb.gate);
+    mailbox_init(&pb.box, &pb.env.loop, NULL);
+    pb.env.box = &pb.box;
     pb.env.on_gate_left = pb.env.on_client_gone = on_nothing;
     registry_init(&pb.registry);
     pb.config = config_make();
@@ -138,6 +140,8 @@ int proxy_tear_down(void **state) {
     struct backend *b = &pb.snapshot->backends[0];
     for (uint32_t i = 0; i < b->member_count; i++)
         assert_int_equal(atomic_load(&b->members[i].server->shared.active), 0);
+    assert_true(queue_is_empty(&b->group->queue));
+    assert_int_equal(pb.env.waiters.in_use, 0);
     assert_int_equal(pb.env.exchange_count, 0);
     assert_int_equal(pb.env.exchanges.in_use, 0);
     assert_int_equal(pb.env.pools.sessions.in_use, 0);
@@ -145,6 +149,7 @@ int proxy_tear_down(void **state) {
     assert_int_equal(pb.env.loop.chunks.bytes, 0);
     peer_close(&pb.server);
     close(pb.listener);
+    mailbox_fini(&pb.box);
     env_fini(&pb.env);
     snapshot_unref(pb.snapshot, &pb.registry);
     registry_fini(&pb.registry);

@@ -18,6 +18,7 @@ enum { PROXY_HEADS_MAX = 32 };
 struct proxy_bed {
     struct gate gate;
     struct env env;
+    struct mailbox box;
     struct registry registry;
     struct config *config;
     struct frontend_settings *web;

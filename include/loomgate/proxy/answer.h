@@ -18,8 +18,9 @@ struct answer_facts {
 
 /* All of it lives in the arena or is static. `request` may be empty (nothing was understood of it). */
 
-/* Text, or JSON when the request accepts application/json; names the failure and the id, nothing of the inside. */
-void answer_error(struct answer *a, enum failure f, const struct message *request, struct slice id,
+/* Text, or JSON when the request accepts application/json; names the failure and the id, nothing of the inside. A 503
+ * says when to come back: in `wait_us`, rounded up to seconds, at least one. */
+void answer_error(struct answer *a, enum failure f, uint64_t wait_us, const struct message *request, struct slice id,
                   struct arena *arena);
 void answer_respond(struct answer *a, const struct route_settings *route, struct arena *arena);
 void answer_redirect(struct answer *a, const struct route_settings *route, const struct message *request,

@@ -64,7 +64,7 @@ static void assert_body(const char *text) {
 
 static void an_error_is_text(void **state) {
     (void)state;
-    answer_error(&answer, FAILURE_no_route, &request, SLICE(ID), &arena);
+    answer_error(&answer, FAILURE_no_route, 0, &request, SLICE(ID), &arena);
     assert_body("404 Not Found: nothing is served here\nid: " ID "\n");
     assert_field("Content-Type", "text/plain; charset=utf-8");
     assert_field("Cache-Control", "no-store");
@@ -75,7 +75,7 @@ static void an_error_is_text(void **state) {
 static void an_error_is_json_for_who_asks(void **state) {
     (void)state;
     accepts("application/json");
-    answer_error(&answer, FAILURE_no_route, &request, SLICE(ID), &arena);
+    answer_error(&answer, FAILURE_no_route, 0, &request, SLICE(ID), &arena);
     assert_body("{\"status\":404,\"error\":\"no_route\",\"message\":\"nothing is served here\",\"id\":\"" ID "\"}\n");
     assert_field("Content-Type", "application/json");
     assert_sound(404);
@@ -105,7 +105,7 @@ static void who_asks_for_json(void **state) {
     };
     for (size_t i = 0; i < LG_COUNT(rows); i++) {
         accepts(rows[i].accept);
-        answer_error(&answer, FAILURE_no_server, &request, SLICE(ID), &arena);
+        answer_error(&answer, FAILURE_no_server, 0, &request, SLICE(ID), &arena);
         if ((answer.body.p[0] == '{') != rows[i].json) fail_msg("Accept: %s", rows[i].accept);
     }
 }
@@ -117,11 +117,11 @@ static void every_failure_can_be_told(void **state) {
         const struct failure_row *row = failure_get(f);
         if (!row->status) continue;
         request.fields.count = 0;
-        answer_error(&answer, f, &request, SLICE(ID), &arena);
+        answer_error(&answer, f, 0, &request, SLICE(ID), &arena);
         assert_sound(row->status);
         assert_non_null(memmem(answer.body.p, answer.body.n, row->sentence, strlen(row->sentence)));
         accepts("application/json");
-        answer_error(&answer, f, &request, SLICE(ID), &arena);
+        answer_error(&answer, f, 0, &request, SLICE(ID), &arena);
         assert_true(json_is_valid(answer.body));
         char wanted[64];
         snprintf(wanted, sizeof wanted, "\"%s\"", row->name);
@@ -132,7 +132,7 @@ static void every_failure_can_be_told(void **state) {
 
 static void a_503_says_when_to_come_back(void **state) {
     (void)state;
-    answer_error(&answer, FAILURE_no_server, &request, SLICE(ID), &arena);
+    answer_error(&answer, FAILURE_no_server, 0, &request, SLICE(ID), &arena);
     assert_field("Retry-After", "1");
     assert_sound(503);
 }
@@ -143,9 +143,9 @@ static void a_strange_id_does_not_break_out(void **state) {
     char id[128];
     memset(id, '"', sizeof id);
     accepts("application/json");
-    answer_error(&answer, FAILURE_no_route, &request, slice_from(id, sizeof id), &arena);
+    answer_error(&answer, FAILURE_no_route, 0, &request, slice_from(id, sizeof id), &arena);
     assert_true(json_is_valid(answer.body));
-    answer_error(&answer, FAILURE_no_route, &request, SLICE("<\\\"'&>"), &arena);
+    answer_error(&answer, FAILURE_no_route, 0, &request, SLICE("<\\\"'&>"), &arena);
     assert_true(json_is_valid(answer.body));
     assert_sound(404);
 }
@@ -153,7 +153,7 @@ static void a_strange_id_does_not_break_out(void **state) {
 static void an_error_without_a_request(void **state) {
     (void)state;
     static const struct message nothing;
-    answer_error(&answer, FAILURE_bad_request_line, &nothing, SLICE(ID), &arena);
+    answer_error(&answer, FAILURE_bad_request_line, 0, &nothing, SLICE(ID), &arena);
     assert_sound(400);
 }
 
