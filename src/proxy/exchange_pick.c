@@ -28,7 +28,7 @@ static void tell_opened(const struct server *s, const struct breaker_settings *p
     const char *what = policy->observe ? "would take no requests (observe: true)" : "takes no requests for a while";
     unsigned rate = c->requests ? c->errors * 100 / c->requests : 100;
     log_warn("breaker_opened", what, LOG_STR("backend", s->backend), LOG_STR("server", s->name),
-             LOG_STR("after", c->from == BREAKER_HALF_OPEN ? "a failed probe" : "too many failures"),
+             LOG_STR("reason", c->from == BREAKER_HALF_OPEN ? "probe_failed" : "error_rate"),
              LOG_STR("cause", failure_get(f)->name), LOG_INT("error_percent", rate), LOG_INT("requests", c->requests),
              LOG_INT("errors", c->errors), LOG_INT("open_ms", c->open_us / 1000));
 }
