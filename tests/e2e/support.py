@@ -55,6 +55,7 @@ class Origin:
 
     def __init__(self, process, name, address):
         self.process, self.name, self.address = process, name, address
+        self.was_killed = False
 
     @classmethod
     def start(cls, *args, address="127.0.0.1:0"):
@@ -85,12 +86,22 @@ class Origin:
         if self.process.poll() is None:
             self.process.terminate()
         _, errors = self.process.communicate(timeout=TIMEOUT)
-        assert self.process.returncode == 0 and not errors, f"origin {self.name}: {self.process.returncode} {errors}"
+        expected = (0, -signal.SIGKILL) if self.was_killed else (0,)
+        assert self.process.returncode in expected and not errors, \
+            f"origin {self.name}: {self.process.returncode} {errors}"
 
-    def kill(self):
+    def kill(self, number=signal.SIGTERM):
         """Its listening socket and connections vanish at once; stop() stays allowed."""
-        self.process.terminate()
+        self.was_killed = number == signal.SIGKILL
+        self.process.send_signal(number)
         self.process.wait(TIMEOUT)
+
+    def freeze(self):
+        """It hangs, with everything open, until thaw()."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
 
 
 class Echo:
