@@ -28,6 +28,16 @@ bool check_method(struct slice s, struct complaint *c) {
     return true;
 }
 
+bool check_probe_method(struct slice s, struct complaint *c) {
+    if (!check_method(s, c)) return false;
+    return !slice_is(s, "CONNECT") || complain(c, "write GET, HEAD or OPTIONS", "a check cannot be a tunnel (CONNECT)");
+}
+
+bool check_probe_bytes(struct slice s, struct complaint *c) {
+    enum { PROBE_MAX = 4096 };
+    return s.n <= PROBE_MAX || complain(c, NULL, "a text of %zu bytes; at most %d are allowed", s.n, PROBE_MAX);
+}
+
 bool check_response_header(struct slice s, struct complaint *c) {
     static const char *const ours[] = {
         "Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Host",
@@ -61,18 +71,39 @@ bool check_host(struct slice s, struct complaint *c) {
     return ok || complain(c, hint, "'%.*s' is not a host", shown_len(s), s.p);
 }
 
-bool check_path(struct slice s, struct complaint *c) {
+bool check_authority(struct slice s, struct complaint *c) {
+    uint64_t port = 1;
+    size_t bracket = slice_find(s, ']');
+    struct slice behind = bracket < s.n ? slice_from(s.p + bracket, s.n - bracket) : s;
+    size_t port_at = s.n - behind.n + slice_find(behind, ':');
+    bool ok = port_at == s.n || slice_to_u64(slice_from(s.p + port_at + 1, s.n - port_at - 1), 65535, &port);
+    if (ok && port > 0 && s.n && s.p[0] != '*' && check_host(slice_from(s.p, port_at), c)) return true;
+    return complain(c, "write example.com, example.com:8080 or \"[::1]:8080\"", "'%.*s' is not what a Host field says",
+                    shown_len(s), s.p);
+}
+
+/* What may stand in a request's line; `ends` are the characters that end what is meant. */
+static bool check_path_until(struct slice s, const char *ends, const char *hint, struct complaint *c) {
     if (s.n == 0 || s.p[0] != '/')
         return complain(c, "a path begins with /", "'%.*s' is not a path", shown_len(s), s.p);
     for (size_t i = 0; i < s.n; i++) {
         unsigned char byte = (unsigned char)s.p[i];
-        if (byte == '?' || byte == '#')
-            return complain(c, "match.query looks at the query", "a path ends before '%c'", (char)byte);
+        if (byte && strchr(ends, byte)) return complain(c, hint, "a path ends before '%c'", (char)byte);
         if (byte <= ' ' || byte >= 0x7f)
             return complain(c, "write such characters as %XX, as clients send them",
                             "a path has no spaces, controls and letters beyond ASCII");
     }
     return true;
+}
+
+bool check_path(struct slice s, struct complaint *c) {
+    return check_path_until(s, "?#", "match.query looks at the query", c);
+}
+
+bool check_target(struct slice s, struct complaint *c) {
+    enum { TARGET_MAX = 2048 };
+    if (s.n > TARGET_MAX) return complain(c, NULL, "a path of %zu bytes; at most %d are sent", s.n, TARGET_MAX);
+    return check_path_until(s, "#", "what follows it is never sent", c);
 }
 
 bool check_template(struct slice s, struct complaint *c) {
@@ -103,24 +134,6 @@ bool check_file_mode(struct slice s, struct complaint *c) {
     bool ok = s.n >= 3 && s.n <= 4 && (s.n == 3 || s.p[0] == '0');
     for (size_t i = 0; ok && i < s.n; i++) ok = s.p[i] >= '0' && s.p[i] <= '7';
     return ok || complain(c, "write it in octal: \"0600\"", "'%.*s' is not a file's mode", shown_len(s), s.p);
-}
-
-static bool is_status(struct slice s, uint64_t *status) {
-    return slice_to_u64(s, 599, status) && *status >= 100;
-}
-
-bool check_status_list(struct slice s, struct complaint *c) {
-    struct slice rest = s, part;
-    while (slice_split(&rest, ',', &part)) {
-        uint64_t from, to;
-        size_t dash = slice_find(part, '-');
-        bool ok = is_status(slice_from(part.p, dash), &from);
-        to = from;
-        if (ok && dash < part.n) ok = is_status(slice_from(part.p + dash + 1, part.n - dash - 1), &to);
-        if (!ok || to < from)
-            return complain(c, "write \"200-399\" or \"200,204\"", "'%.*s' are no status codes", shown_len(s), s.p);
-    }
-    return true;
 }
 
 bool check_hash_key(struct slice s, struct complaint *c) {

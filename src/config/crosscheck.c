@@ -87,27 +87,57 @@ bool finish_server(struct loader *l, const struct settings_table *table, const s
     return !s->name || note_once(l, &l->names, slice_of(s->name), map, "the server");
 }
 
-static uint64_t duration_in(const struct node *map, const char *key, uint64_t fallback) {
+/* Where to point when two keys of a map contradict each other: the first of them that stands there. */
+static struct place place_of(const struct node *map, const char *key, const char *other) {
     const struct node *n = node_find(map, key);
-    struct complaint c;
-    uint64_t us;
-    return n && n->kind == NODE_SCALAR && duration_parse(n->text, &us, &c) ? us : fallback;
+    if (!n) n = node_find(map, other);
+    return n ? n->place : map->place;
 }
 
+static void warn_of_intervals(struct loader *l, const struct node *map, const struct health_settings *h) {
+    char interval[VALUE_TEXT_MAX], hint[VALUE_TEXT_MAX + 40];
+    duration_print(h->interval_us, interval);
+    if (h->timeout_us > h->interval_us) {
+        snprintf(hint, sizeof hint, "write timeout: %s or less", interval);
+        WARN(l, place_of(map, "timeout", "interval"), hint,
+             "a check may take longer ('timeout') than the time to the next ('interval')");
+    }
+    if (h->fast_interval_us > h->interval_us) {
+        snprintf(hint, sizeof hint, "write fast_interval: %s or less", interval);
+        WARN(l, place_of(map, "fast_interval", "interval"), hint, "'fast_interval' is slower than 'interval' (%s)",
+             interval);
+    }
+}
+
+/* What is not given is as in `defaults`; one way of checking replaces the other. */
 bool finish_health(struct loader *l, const struct settings_table *table, const struct node *map, void *base) {
     const struct node *http = node_find(map, "http"), *tcp = node_find(map, "tcp");
-    (void)table, (void)base;
-    if (duration_in(map, "timeout", 1000000) > duration_in(map, "interval", 2000000))
-        WARN(l, map->place, NULL, "a check may take longer ('timeout') than the time to the next ('interval')");
+    struct health_settings *h = base;
+    (void)table;
+    warn_of_intervals(l, map, h);
     if (http && tcp) return FAIL(l, tcp->place, NULL, "'http' and 'tcp' exclude each other");
-    if (!http && !tcp) return FAIL(l, map->place, "write health: {http: {path: /}}", "health needs 'http' or 'tcp'");
-    return true;
+    if (http || tcp) h->kind = http ? HEALTH_HTTP : HEALTH_TCP;
+    if (h->kind != HEALTH_OFF) return true;
+    return FAIL(l, map->place, "write health: {http: {path: /}}", "health needs 'http' or 'tcp'");
+}
+
+bool finish_breaker(struct loader *l, const struct settings_table *table, const struct node *map, void *base) {
+    const struct breaker_settings *b = base;
+    char open[VALUE_TEXT_MAX], max_open[VALUE_TEXT_MAX], hint[VALUE_TEXT_MAX + 40];
+    (void)table;
+    if (b->max_open_us >= b->open_us) return true;
+    duration_print(b->open_us, open);
+    duration_print(b->max_open_us, max_open);
+    snprintf(hint, sizeof hint, "write max_open: %s or more", open);
+    return FAIL(l, place_of(map, "max_open", "open"), hint, "'max_open' (%s) is shorter than 'open' (%s)", max_open,
+                open);
 }
 
 bool finish_backend(struct loader *l, const struct settings_table *table, const struct node *map, void *base) {
-    const struct backend_settings *b = base;
+    struct backend_settings *b = base;
     const struct node *servers = node_find(map, "servers");
     (void)table;
+    if (!b->health.on) b->health.kind = HEALTH_OFF; /* it may have been on in `defaults` */
     if (!servers || servers->kind != NODE_LIST || servers->count != b->server_count) return true;
     for (uint32_t i = 0; i < b->server_count; i++)
         if (b->servers[i].weight > 0 && !b->servers[i].maint) return true;

@@ -102,7 +102,7 @@ static void read_root(struct reader *r, const struct node *root) {
     schema_set_defaults(&r->l, &table_backend, &s->defaults.backend);
     s->global.log.on = true;
     s->defaults.frontend.default_backend = -1;
-    s->defaults.backend.retry.on = true;
+    s->defaults.backend.retry.on = s->defaults.backend.breaker.on = true;
     schema_read(&r->l, &table_root, root, s);
     if (s->global.workers == 0) s->global.workers = count_cpus();
     r->config->global = s->global;

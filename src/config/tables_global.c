@@ -1,4 +1,4 @@
-/* tables_global.c: the root of the language, `global` and `defaults`. */
+/* tables_global.c: the root of the language, and `global`. */
 #include "checks_internal.h"
 #include "schema_internal.h"
 #include "tables_internal.h"
@@ -219,84 +219,6 @@ static const struct setting rows_global[] = {
     {.key = "telemetry", .type = SETTING_MAP, .table = &table_telemetry, .help = "what is measured"},
 };
 const struct settings_table table_global = {.path = "global", .what = "global", TABLE_ROWS(rows_global)};
-
-/* --- defaults --------------------------------------------------------------------------------------------------- */
-
-static const struct setting rows_default_timeouts[] = {
-    FRONTEND_TIMEOUT_ROWS(struct defaults, frontend.timeouts),
-    BACKEND_TIMEOUT_ROWS(struct defaults, backend.timeouts),
-};
-static const struct settings_table table_default_timeouts = {
-    .path = "defaults.timeouts", .what = "defaults.timeouts", TABLE_ROWS(rows_default_timeouts)};
-
-static const struct setting rows_defaults[] = {
-    {.key = "timeouts",
-     .type = SETTING_MAP,
-     .width = sizeof(struct defaults),
-     .table = &table_default_timeouts,
-     .help = "those of frontends and of backends"},
-    {.key = "limits",
-     .type = SETTING_MAP,
-     SETTING_AT(struct defaults, frontend.limits),
-     .table = &table_limits,
-     .help = LIMITS_HELP},
-    {.key = "request_id",
-     .type = SETTING_MAP,
-     SETTING_AT(struct defaults, frontend.request_id),
-     .table = &table_request_id,
-     .help = REQUEST_ID_HELP},
-    {.key = "forwarded",
-     .type = SETTING_MAP,
-     SETTING_AT(struct defaults, frontend.forwarded),
-     .table = &table_forwarded,
-     .help = FORWARDED_HELP},
-    {.key = "access_log",
-     .type = SETTING_MAP,
-     SETTING_AT(struct defaults, frontend.access_log),
-     .flags = OFF_TOO,
-     .also = offsetof(struct defaults, frontend.access_log.on),
-     .fallback = "off",
-     .table = &table_access_log,
-     .help = ACCESS_LOG_HELP},
-    {.key = "balance",
-     .type = SETTING_ENUM,
-     SETTING_AT(struct defaults, backend.balance.kind),
-     .words = words_balance,
-     .table = &table_balance_hash,
-     .fallback = "round_robin",
-     .help = BALANCE_HELP},
-    {.key = "health",
-     .type = SETTING_MAP,
-     .flags = OFF_TOO | LATER_UNLESS_ZERO,
-     .fallback = "off",
-     .table = &table_health,
-     .help = HEALTH_HELP},
-    {.key = "breaker",
-     .type = SETTING_MAP,
-     .flags = OFF_TOO | LATER_UNLESS_ZERO,
-     .table = &table_breaker,
-     .help = BREAKER_HELP},
-    {.key = "retry",
-     .type = SETTING_MAP,
-     SETTING_AT(struct defaults, backend.retry),
-     .flags = OFF_TOO,
-     .also = offsetof(struct defaults, backend.retry.on),
-     .table = &table_retry,
-     .help = RETRY_HELP},
-    {.key = "queue", .type = SETTING_MAP, .flags = LATER, .table = &table_queue, .help = QUEUE_HELP},
-    {.key = "pool",
-     .type = SETTING_MAP,
-     SETTING_AT(struct defaults, backend.pool),
-     .table = &table_pool,
-     .help = POOL_HELP},
-    {.key = "slow_start",
-     .type = SETTING_DURATION,
-     .flags = LATER_UNLESS_ZERO,
-     .fallback = "0",
-     .help = SLOW_START_HELP},
-    {.key = "drain", .type = SETTING_MAP, .table = &table_drain, .help = DRAIN_HELP},
-};
-const struct settings_table table_defaults = {.path = "defaults", .what = "defaults", TABLE_ROWS(rows_defaults)};
 
 /* --- the root --------------------------------------------------------------------------------------------------- */
 

@@ -74,8 +74,7 @@ setting_print_custom print_log_target;
          .type = SETTING_DURATION,                                                                    \
          SETTING_AT(owner, at.queue_us),                                                              \
          .fallback = "5s",                                                                            \
-         .flags = LATER,                                                                              \
-         .help = "waiting for a server with room"},                                                   \
+         .help = "waiting for a server with room; over: 503; 0: for ever"},                           \
     {                                                                                                 \
         .key = "tunnel", .type = SETTING_DURATION, SETTING_AT(owner, at.tunnel_us), .fallback = "1h", \
         .help = "no byte moved in a tunnel (`mode: tcp`, WebSocket)"                                  \
@@ -86,9 +85,9 @@ setting_print_custom print_log_target;
 #define FORWARDED_HELP  "what servers are told about the client"
 #define ACCESS_LOG_HELP "one record for each exchange"
 #define BALANCE_HELP    "which server gets the next request"
-#define HEALTH_HELP     "active checks"
-#define BREAKER_HELP    "takes a failing server out"
-#define RETRY_HELP      "another try after a failure; `off`: none"
+#define HEALTH_HELP     "checks of each server; who fails them gets no requests"
+#define BREAKER_HELP    "takes a server out whose exchanges fail; on unless `off`"
+#define RETRY_HELP      "another try after a failure; on unless `off`"
 #define QUEUE_HELP      "requests that wait for a server"
 #define POOL_HELP       "idle keep-alive connections to the servers"
 #define SLOW_START_HELP "a server that comes back ramps its weight over this time"

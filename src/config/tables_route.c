@@ -163,13 +163,7 @@ static const struct setting rows_timeouts[] = {
     ROUTE_TIMEOUT("response", response_us, "in place of the backend's"),
     ROUTE_TIMEOUT("server", server_us, "in place of the backend's"),
     ROUTE_TIMEOUT("tunnel", tunnel_us, "in place of the backend's"),
-    {.key = "queue",
-     .type = SETTING_DURATION,
-     SETTING_AT(struct route_settings, timeouts.queue_us),
-     .words = words_inherit,
-     .fallback = "inherit",
-     .flags = LATER,
-     .help = "in place of the backend's"},
+    ROUTE_TIMEOUT("queue", queue_us, "in place of the backend's"),
 };
 static const struct settings_table table_timeouts = {
     .path = "frontends.NAME.routes.timeouts", .what = "a route's timeouts", TABLE_ROWS(rows_timeouts)};

@@ -163,6 +163,35 @@ bool number_parse(struct slice s, uint64_t *value, struct complaint *c) {
     return complain(c, NULL, "'%.*s' is not a whole number", SHOWN(s));
 }
 
+/* --- lists of status codes -------------------------------------------------------------------------------------- */
+
+/* "200" or "200-299": both ends. */
+static bool status_range_parse(struct slice s, uint64_t *from, uint64_t *to) {
+    size_t dash = slice_find(s, '-');
+    bool ok = slice_to_u64(slice_trim(slice_from(s.p, dash)), 599, from);
+    *to = *from;
+    if (ok && dash < s.n) ok = slice_to_u64(slice_trim(slice_from(s.p + dash + 1, s.n - dash - 1)), 599, to);
+    return ok && *from >= 100 && *from <= *to;
+}
+
+bool status_list_check(struct slice s, struct complaint *c) {
+    struct slice rest = s, part;
+    uint64_t from = 0, to = 0;
+    bool ok = s.n > 0 && s.p[s.n - 1] != ',';
+    while (ok && slice_split(&rest, ',', &part)) ok = status_range_parse(part, &from, &to);
+    return ok || complain(c, "write \"200-399\" or \"200,204\"", "'%.*s' are no status codes", SHOWN(s));
+}
+
+bool status_list_has(const char *list, unsigned status) {
+    struct slice rest = slice_of(list), part;
+    uint64_t from = 0, to = 0;
+    while (slice_split(&rest, ',', &part))
+        if (status_range_parse(part, &from, &to) && status >= from && status <= to) return true;
+    return false;
+}
+
+/* --- names ------------------------------------------------------------------------------------------------------ */
+
 bool name_check(struct slice s, struct complaint *c) {
     static const char hint[] = "names are 1 to 64 letters, digits and _ . : -";
     if (s.n == 0 || s.n > 64) return complain(c, hint, "a name of %zu characters", s.n);

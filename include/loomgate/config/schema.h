@@ -63,7 +63,7 @@ struct loader {
 
 struct setting;
 struct settings_table;
-/* The text of a NAME, TEXT or PAIRS value (of PAIRS: the name). */
+/* The text of a NAME, TEXT, BYTES or PAIRS value (of PAIRS: the name). */
 typedef bool setting_check(struct slice text, struct complaint *c);
 typedef bool setting_parse_custom(struct loader *l, const struct setting *row, const struct node *value, void *base);
 typedef void setting_print_custom(FILE *out, const struct setting *row, const void *base);

@@ -25,6 +25,10 @@ bool boolean_parse(struct slice s, bool *value, struct complaint *c);
 bool number_parse(struct slice s, uint64_t *value, struct complaint *c);
 /* [A-Za-z0-9_.:-]{1,64} */
 bool name_check(struct slice s, struct complaint *c);
+/* "200-399", "200,204,300-302": codes from 100 to 599 and ranges of them; spaces around them do not count. */
+bool status_list_check(struct slice s, struct complaint *c);
+/* Whether a list that status_list_check takes has the status. */
+bool status_list_has(const char *list, unsigned status);
 /* `listens`: a port of 0 and `*` are allowed. What it points to lives in `a`. */
 bool address_parse(struct slice s, bool listens, struct arena *a, struct address_setting *out, struct complaint *c);
 /* 10.0.0.0/8, 10.1.2.3, 2001:db8::/32 */

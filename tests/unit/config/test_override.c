@@ -78,7 +78,7 @@ static void test_refused(void **state) {
         {"include", "a.yaml", "-D include=a.yaml: error: 'include' cannot be set from the command line\n"},
         {"include.0", "a.yaml", "cannot be set from the command line"},
         {"backends.a.queue", "first", "-D backends.a.queue=first: error: 'queue' takes a map, not "},
-        {"backends.a.slow_start", "1s", "-D backends.a.slow_start=1s: error: 'slow_start: 1s' is not supported yet"},
+        {"global.reload.watch", "yes", "-D global.reload.watch=yes: error: 'watch: yes' is not supported yet"},
         {"frontends.web.default_backend", "b", "there is no backend 'b'"},
     };
     char deep[400] = "global";
