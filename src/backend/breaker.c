@@ -218,7 +218,7 @@ uint64_t breaker_wait_us(const struct breaker *b, uint64_t now_us) {
     struct view v = unpack(atomic_load_explicit(&b->word, memory_order_relaxed));
     if (v.state != BREAKER_OPEN) return 0;
     uint64_t rest = rest_ms(v, now_us);
-    return rest ? rest * 1000 : 1;
+    return rest > 1 ? (rest - 1) * 1000 : 1; /* `until` is rounded up */
 }
 
 void breaker_reset(struct breaker *b, struct breaker_window *w, uint64_t now_us, struct breaker_change *change) {
