@@ -48,6 +48,38 @@ static inline struct config *load_good(const char *text) {
     return c;
 }
 
+/* What config_print says; from malloc. */
+static inline char *printed(const struct config *c) {
+    char *out = NULL;
+    size_t len;
+    FILE *file = open_memstream(&out, &len);
+    assert_non_null(file);
+    config_print(c, file);
+    fclose(file);
+    return out;
+}
+
+/* What is printed loads, and prints the same. The printed text, from malloc. */
+static inline char *printed_twice(const struct config *c) {
+    char *first = printed(c);
+    struct config *again = load_good(first);
+    char *second = printed(again);
+    assert_string_equal(first, second);
+    config_free(again);
+    free(second);
+    return first;
+}
+
+/* The only backend as it is after one turn through the printer; `c` keeps it. */
+static inline const struct backend_settings *through_printer(const char *source, struct config **c) {
+    struct config *first = load_good(source);
+    char *out = printed_twice(first);
+    config_free(first);
+    *c = load_good(out);
+    free(out);
+    return &(*c)->backends[0];
+}
+
 /* Loads a text; all of `wanted` (separated by "|") must be told. True when it loaded. */
 static inline bool load_and_hear(const char *text, const char *wanted) {
     char *messages, *copy = strdup(wanted), *rest = copy, *part;

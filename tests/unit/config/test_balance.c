@@ -82,16 +82,6 @@ static void defaults_are_merged(void **state) {
     config_free(c);
 }
 
-static char *printed(const struct config *c) {
-    char *out = NULL;
-    size_t len;
-    FILE *file = open_memstream(&out, &len);
-    assert_non_null(file);
-    config_print(c, file);
-    fclose(file);
-    return out;
-}
-
 static void what_is_printed_loads_again(void **state) {
     (void)state;
     struct config *c = load_good(with("", "balance: {hash: 'header:X-T', bounded_load: 1.5}"));

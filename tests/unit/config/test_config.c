@@ -197,16 +197,6 @@ static void test_full(void **state) {
     config_free(c);
 }
 
-static char *printed(const struct config *c) {
-    char *text = NULL;
-    size_t len;
-    FILE *out = open_memstream(&text, &len);
-    assert_non_null(out);
-    config_print(c, out);
-    fclose(out);
-    return text;
-}
-
 /* What is printed loads again, means the same and prints the same. */
 static void test_round_trip(void **state) {
     (void)state;

@@ -264,10 +264,42 @@ static void test_networks(void **state) {
     assert_memory_equal(&mapped, &net.ip, sizeof mapped);
 }
 
+static void test_status_lists(void **state) {
+    static const struct {
+        const char *list;
+        unsigned has[4], has_not[4];
+    } good[] = {
+        {"200-399", {200, 204, 301, 399}, {199, 400, 503, 100}},
+        {"200,204,300-302", {200, 204, 300, 302}, {201, 203, 299, 303}},
+        {"404", {404, 404, 404, 404}, {403, 405, 0, 4040}},
+        {" 200 , 204 - 205 ", {200, 204, 205, 200}, {201, 203, 206, 20}},
+        {"100-599", {100, 200, 500, 599}, {99, 600, 0, 1000}},
+        {"200-200", {200, 200, 200, 200}, {199, 201, 2, 0}},
+    };
+    static const char *const bad[] = {
+        "",        ",",   "200,",    ",200",  "200,,204",    "99",   "600",       "200-", "-200", "300-200",
+        "200-600", "2xx", "200 204", "0x200", "200-300-400", "200;", "200-299,x", "+200", "200.0"};
+    struct complaint c;
+    (void)state;
+    for (size_t i = 0; i < LG_COUNT(good); i++) {
+        assert_true(status_list_check(slice_of(good[i].list), &c));
+        for (size_t k = 0; k < LG_COUNT(good[i].has); k++) {
+            assert_true(status_list_has(good[i].list, good[i].has[k]));
+            assert_false(status_list_has(good[i].list, good[i].has_not[k]));
+        }
+    }
+    for (size_t i = 0; i < LG_COUNT(bad); i++) {
+        if (status_list_check(slice_of(bad[i]), &c)) fail_msg("taken: '%s'", bad[i]);
+        assert_non_null(strstr(c.text, "are no status codes"));
+        assert_non_null(strstr(c.hint, "200-399"));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_durations),    cmocka_unit_test(test_sizes),     cmocka_unit_test(test_ratios),
         cmocka_unit_test(test_small_values), cmocka_unit_test(test_addresses), cmocka_unit_test(test_networks),
+        cmocka_unit_test(test_status_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
