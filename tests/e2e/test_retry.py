@@ -339,7 +339,7 @@ def test_total_outage_is_not_multiplied(loomgate, origin):
     """The servers see the requests, a fifth more, and the floor."""
     servers = [origin("-n", f"a{i}") for i in range(3)]
     gate = loomgate(web_config(*servers, backend={
-        "retry": {"backoff": FAST, "budget": {"ratio": "20%", "min_per_second": 5}}}))
+        "breaker": "off", "retry": {"backoff": FAST, "budget": {"ratio": "20%", "min_per_second": 5}}}))
     start = time.monotonic()
     requests = 600
     with gate.client() as client:
@@ -361,6 +361,7 @@ def test_all_workers_share_it(loomgate, script):
     one = script(BUSY % b"")
     config = retry_config(one, budget={"ratio": "50%", "min_per_second": 0}, max=1)
     config["global"]["workers"] = 4
+    config["backends"]["app"]["breaker"] = "off"
     gate = loomgate(config)
 
     def load():

@@ -47,7 +47,7 @@ def test_echo_and_record(loomgate, origin):
     record = gate.record()
     wanted = {"protocol": "tcp", "client": local, "frontend": "web", "backend": "app", "server": "one", "route": None,
               "method": None, "host": None, "path": None, "status": None, "cause": "ok", "blame": None,
-              "bytes_in": 205, "bytes_out": 205, "reused": False, "queue_ms": None}
+              "bytes_in": 205, "bytes_out": 205, "reused": False, "queue_ms": 0}
     assert {name: record[name] for name in wanted} == wanted
     assert record["connect_ms"] >= 0 and record["total_ms"] >= record["connect_ms"]
     assert [(t["server"], t["cause"]) for t in record["tries"]] == [("one", "ok")]
