@@ -75,7 +75,7 @@ class Stage:
 
 def build(world):
     world.stage = Stage(world)
-    return web_config(world.stage, backend={"timeouts": {"response": "20s"}, "retry": "off"})
+    return web_config(world.stage, backend={"timeouts": {"response": "20s"}, "retry": "off", "breaker": "off"})
 
 
 web = shared(build)
