@@ -14,7 +14,8 @@ FAST = {"base": "1ms", "max": "4ms"}
 
 def retry_config(*servers, frontend=None, timeouts=None, **retry):
     retry = {"backoff": FAST, "budget": {"ratio": "100%", "min_per_second": 1000}, **retry}
-    return web_config(*servers, frontend=frontend, backend={"retry": retry, "timeouts": timeouts or {}})
+    backend = {"retry": retry, "breaker": "off", "timeouts": timeouts or {}}
+    return web_config(*servers, frontend=frontend, backend=backend)
 
 
 def causes(record):
