@@ -135,5 +135,5 @@ int main(int argc, char **argv) {
         config_free(config);
         return EXIT_SUCCESS;
     }
-    return runtime_run(config, a.pid_path);
+    return runtime_run(config, a.pid_path, NULL);
 }

@@ -2,6 +2,8 @@
 #include "checks_internal.h"
 #include "schema_internal.h"
 
+#include <sys/un.h>
+
 static bool is_alnum(char c) {
     char low = ascii_lower(c);
     return (low >= 'a' && low <= 'z') || (low >= '0' && low <= '9');
@@ -134,6 +136,12 @@ bool check_file_mode(struct slice s, struct complaint *c) {
     bool ok = s.n >= 3 && s.n <= 4 && (s.n == 3 || s.p[0] == '0');
     for (size_t i = 0; ok && i < s.n; i++) ok = s.p[i] >= '0' && s.p[i] <= '7';
     return ok || complain(c, "write it in octal: \"0600\"", "'%.*s' is not a file's mode", shown_len(s), s.p);
+}
+
+bool check_socket_path(struct slice s, struct complaint *c) {
+    size_t room = sizeof((struct sockaddr_un *)0)->sun_path - 1;
+    return s.n <= room ||
+           complain(c, NULL, "the path of a UNIX socket is %zu bytes long; the system allows %zu", s.n, room);
 }
 
 bool check_hash_key(struct slice s, struct complaint *c) {

@@ -17,6 +17,7 @@ setting_check check_authority;       /* example.com:8080, for a Host field */
 setting_check check_template;        /* https://%{host}%{uri} */
 setting_check check_absolute_path;   /* of the file system */
 setting_check check_file_mode;       /* 0600 */
+setting_check check_socket_path;     /* not longer than the system allows */
 setting_check check_hash_key;        /* source, header:X-Tenant */
 setting_check check_load_bound;      /* 1.25 */
 

@@ -39,16 +39,25 @@ static struct slice canonical_address(struct arena *a, const struct address_sett
     return slice_from(arena_strndup(a, text, (size_t)n), (size_t)n);
 }
 
-bool finish_listener(struct loader *l, const struct settings_table *table, const struct node *map, void *base) {
-    const struct address_setting *address = &((struct listener_settings *)base)->address;
-    bool is_any_port = address->kind != ADDRESS_UNIX && address->port == 0;
-    (void)table;
-    if (!address->text || is_any_port) return true;
+static bool note_listener(struct loader *l, const struct address_setting *address, const struct node *map) {
     struct slice key = canonical_address(l->arena, address);
     const struct node *first = map_put(&l->listeners, key, (void *)(uintptr_t)map);
     if (!first) return true;
     return FAIL(l, map->place, NULL, "the address %.200s is listened on twice, first at %s:%u:%u", address->text,
                 first->place.source->name, first->place.line, first->place.column);
+}
+
+bool finish_listener(struct loader *l, const struct settings_table *table, const struct node *map, void *base) {
+    const struct address_setting *address = &((struct listener_settings *)base)->address;
+    bool is_any_port = address->kind != ADDRESS_UNIX && address->port == 0;
+    (void)table;
+    return !address->text || is_any_port || note_listener(l, address, map);
+}
+
+bool finish_control(struct loader *l, const struct settings_table *table, const struct node *map, void *base) {
+    const char *path = ((struct control_settings *)base)->socket;
+    (void)table;
+    return !path || note_listener(l, &(struct address_setting){ADDRESS_UNIX, path, path, 0}, map);
 }
 
 bool finish_limits(struct loader *l, const struct settings_table *table, const struct node *map, void *base) {

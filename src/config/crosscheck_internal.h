@@ -5,7 +5,7 @@
 #include "loomgate/config/schema.h"
 
 table_finish finish_limits, finish_listener, finish_match, finish_respond, finish_route, finish_frontend;
-table_finish finish_balance, finish_server, finish_health, finish_breaker, finish_backend;
+table_finish finish_balance, finish_server, finish_health, finish_breaker, finish_backend, finish_control;
 
 /* Forgets the names of servers or routes: before the next backend or frontend is read. */
 void crosscheck_start(struct loader *l);

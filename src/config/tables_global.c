@@ -1,5 +1,6 @@
 /* tables_global.c: the root of the language, and `global`. */
 #include "checks_internal.h"
+#include "crosscheck_internal.h"
 #include "schema_internal.h"
 #include "tables_internal.h"
 
@@ -97,26 +98,41 @@ const struct settings_table table_access_log = {
 /* --- global ----------------------------------------------------------------------------------------------------- */
 
 static const struct setting_word words_workers[] = {{"auto", 0}, {NULL, 0}};
-static const struct setting_word words_control_level[] = {{"user", 0}, {"operator", 1}, {"admin", 2}, {NULL, 0}};
+static const struct setting_word words_control_level[] = {
+    {"user", CONTROL_USER}, {"operator", CONTROL_OPERATOR}, {"admin", CONTROL_ADMIN}, {NULL, 0}};
 
 static const struct setting rows_control[] = {
-    {.key = "socket", .type = SETTING_TEXT, .flags = REQUIRED, .help = "path of the UNIX socket"},
+    {.key = "socket",
+     .type = SETTING_TEXT,
+     SETTING_AT(struct control_settings, socket),
+     .flags = REQUIRED,
+     .check = check_socket_path,
+     .value = "path",
+     .help = "path of the UNIX socket"},
     {.key = "mode",
      .type = SETTING_TEXT,
+     SETTING_AT(struct control_settings, mode),
      .check = check_file_mode,
      .fallback = "0600",
      .value = "octal mode",
      .help = "who may connect"},
-    {.key = "owner", .type = SETTING_TEXT, .help = "the socket's owner"},
-    {.key = "group", .type = SETTING_TEXT, .help = "the socket's group"},
+    {.key = "owner",
+     .type = SETTING_TEXT,
+     SETTING_AT(struct control_settings, owner),
+     .help = "the user, or its number, that owns the socket"},
+    {.key = "group",
+     .type = SETTING_TEXT,
+     SETTING_AT(struct control_settings, group),
+     .help = "the group, or its number, that it belongs to"},
     {.key = "level",
      .type = SETTING_ENUM,
+     SETTING_AT(struct control_settings, level),
      .words = words_control_level,
      .fallback = "user",
      .help = "which commands it takes"},
 };
 static const struct settings_table table_control = {
-    .path = "global.control", .what = "a control socket", TABLE_ROWS(rows_control)};
+    .path = "global.control", .what = "a control socket", TABLE_ROWS(rows_control), .finish = finish_control};
 static const struct setting item_control = {.key = "control", .type = SETTING_MAP, .table = &table_control};
 
 static const struct setting rows_shutdown[] = {
@@ -204,7 +220,12 @@ static const struct setting rows_global[] = {
      .reload = RELOAD_RESTART,
      .value = "path",
      .help = "the process's root directory after binding and opening logs"},
-    {.key = "control", .type = SETTING_LIST, .item = &item_control, .flags = LATER, .help = "control sockets"},
+    {.key = "control",
+     .type = SETTING_LIST,
+     SETTING_LIST_AT(struct global_settings, controls, control_count),
+     .item = &item_control,
+     .reload = RELOAD_RESTART,
+     .help = "control sockets"},
     {.key = "log",
      .type = SETTING_MAP,
      SETTING_AT(struct global_settings, log),

@@ -105,12 +105,20 @@ static bool unix_make_way(const struct addr *a) {
     return false;
 }
 
-static int open_unix(const struct addr *a, unsigned backlog) {
+/* Of the file of a bound socket; nobody can connect before it listens. */
+static bool set_rights(const struct addr *a, const struct socket_rights *rights) {
+    const char *path = a->u.un.sun_path;
+    if (!rights) return true;
+    bool owned = rights->uid != (uid_t)-1 || rights->gid != (gid_t)-1;
+    return (!owned || lchown(path, rights->uid, rights->gid) == 0) && chmod(path, rights->mode) == 0;
+}
+
+static int open_unix(const struct addr *a, unsigned backlog, const struct socket_rights *rights) {
     if (!unix_make_way(a)) return -1;
     int fd = socket_open(AF_UNIX);
     if (fd < 0) return -1;
     if (bind(fd, &a->u.sa, a->len) == 0) {
-        if (listen(fd, backlog_clamp(backlog)) == 0) return fd;
+        if (set_rights(a, rights) && listen(fd, backlog_clamp(backlog)) == 0) return fd;
         int saved = errno;
         unlink(a->u.un.sun_path);
         errno = saved;
@@ -120,7 +128,7 @@ static int open_unix(const struct addr *a, unsigned backlog) {
 }
 
 static unsigned open_unix_group(const struct addr *a, unsigned backlog, unsigned count, int *fds) {
-    fds[0] = open_unix(a, backlog);
+    fds[0] = open_unix(a, backlog, NULL);
     if (fds[0] < 0) return 0;
     for (unsigned i = 1; i < count; i++) {
         fds[i] = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
@@ -145,6 +153,13 @@ bool socket_listen(const struct addr *a, bool any_family, unsigned backlog, unsi
     if (opened == count) return true;
     while (opened > 0) close_quietly(fds[--opened]);
     return fail(a, e);
+}
+
+int socket_listen_unix(const struct addr *a, unsigned backlog, const struct socket_rights *rights, struct error *e) {
+    LG_ASSERT(addr_is_unix(a));
+    int fd = open_unix(a, backlog, rights);
+    if (fd < 0) fail(a, e);
+    return fd;
 }
 
 int socket_connect(const struct addr *a, bool *done) {
@@ -174,6 +189,14 @@ int socket_accept(int listener, struct addr *peer) {
     int fd = accept4(listener, &peer->u.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) set_len(peer, len);
     return fd;
+}
+
+bool socket_get_peer(int fd, struct socket_peer *out) {
+    struct ucred credentials;
+    socklen_t len = sizeof credentials;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &len) != 0) return false;
+    *out = (struct socket_peer){credentials.pid, credentials.uid, credentials.gid};
+    return true;
 }
 
 bool socket_local_addr(int fd, struct addr *out) {

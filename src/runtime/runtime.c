@@ -1,9 +1,8 @@
 /* runtime.c: the control thread: workers, signals, shutdown. */
-#include "loomgate/runtime/runtime.h"
+#include "runtime_internal.h"
 
 #include "loomgate/net/socket.h"
 #include "loomgate/runtime/privileges.h"
-#include "loomgate/runtime/worker.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -14,25 +13,6 @@
 
 /* PUMP: so often queues are looked at for what only time changes, such as a breaker that lets probes through. */
 enum { LOG_PATIENCE_MS = 1000, DESCRIPTORS_ELSEWHERE = 64, PUMP_US = 100000 };
-
-enum stop_state { RUNNING, DRAINING, STOPPED };
-
-struct runtime {
-    struct loop loop;
-    struct mailbox box;
-    struct registry registry;
-    struct snapshot *snapshot;
-    struct gate gate;
-    struct worker **workers;
-    unsigned worker_count, started, drained;
-    enum stop_state state;
-    int fd_ceiling;
-    struct deadline grace, pump;
-    ev_signal signals[5];
-    const char **socket_files; /* of UNIX listeners that we bound: to be removed at the end */
-    unsigned socket_file_count;
-    bool pid_written;
-};
 
 /* --- listeners -------------------------------------------------------------------------------------------------- */
 
@@ -80,7 +60,7 @@ static void remove_socket_files(struct runtime *r) {
 /* --- stopping --------------------------------------------------------------------------------------------------- */
 
 static void stop_now(struct runtime *r) {
-    r->state = STOPPED;
+    r->state = RUNTIME_STOPPED;
     loop_stop(&r->loop);
 }
 
@@ -95,26 +75,31 @@ static void on_grace_over(struct deadline *d) {
     stop_now(r);
 }
 
-static void on_stop_signal(struct ev_loop *ev, ev_signal *w, int events) {
-    (void)ev, (void)events;
-    struct runtime *r = w->data;
+void runtime_shutdown(struct runtime *r, bool now) {
     uint64_t grace_us = r->snapshot->config->global.shutdown_grace_us;
-    if (r->state != RUNNING) {
+    if (r->state == RUNTIME_STOPPED || (r->state == RUNTIME_DRAINING && !now)) return;
+    if (now) {
         log_warn("stopping", "stopping at once", LOG_INT("connections", atomic_load(&r->gate.open)));
         stop_now(r);
         return;
     }
-    r->state = DRAINING;
+    r->state = RUNTIME_DRAINING;
     log_info("stopping", "no new connections; what runs may finish", LOG_INT("connections", atomic_load(&r->gate.open)),
              LOG_INT("grace_s", grace_us / 1000000));
     for (unsigned i = 0; i < r->worker_count; i++) worker_drain(r->workers[i]);
     deadline_set(&r->loop, &r->grace, grace_us);
 }
 
+/* A second signal means: at once. */
+static void on_stop_signal(struct ev_loop *ev, ev_signal *w, int events) {
+    (void)ev, (void)events;
+    struct runtime *r = w->data;
+    runtime_shutdown(r, r->state != RUNTIME_RUNNING);
+}
+
 static void on_reopen_signal(struct ev_loop *ev, ev_signal *w, int events) {
     (void)ev, (void)w, (void)events;
-    log_reopen();
-    log_info("logs_reopened", NULL);
+    runtime_reopen_logs();
 }
 
 static void on_refused_signal(struct ev_loop *ev, ev_signal *w, int events) {
@@ -202,11 +187,16 @@ static bool runtime_start(struct runtime *r, const char *pid_path, struct error 
     make_workers(r);
     if (!listen_on_all(r, e) || !write_pid(pid_path, e)) return false;
     r->pid_written = pid_path != NULL;
+    if (r->hooks) {
+        r->is_bound = true;
+        if (!r->hooks->on_bind(r->hooks->owner, r, e)) return false;
+    }
     if (!privileges_drop(g, e)) return false;
     watch_signals(r);
     deadline_set(&r->loop, &r->pump, PUMP_US);
     for (; r->started < r->worker_count; r->started++)
         if (!worker_start(r->workers[r->started], e)) return false;
+    r->start_us = r->loop.now_us;
     log_info("ready", "serving", LOG_STR("version", LG_VERSION), LOG_INT("workers", r->worker_count),
              LOG_INT("pid", getpid()));
     return true;
@@ -214,11 +204,12 @@ static bool runtime_start(struct runtime *r, const char *pid_path, struct error 
 
 /* Also of a runtime that was set up only in part. */
 static void runtime_stop(struct runtime *r) {
+    r->state = RUNTIME_STOPPED;
+    if (r->is_bound) r->hooks->on_stop(r->hooks->owner, r);
     for (unsigned i = 0; i < r->started; i++) worker_stop(r->workers[i]);
-    for (unsigned i = 0; i < r->worker_count; i++) {
-        worker_fini(r->workers[i]);
-        free(r->workers[i]);
-    }
+    for (unsigned i = 0; i < r->worker_count; i++) worker_fini(r->workers[i]);
+    mailbox_deliver(&r->box); /* broadcasts that were under way come back */
+    for (unsigned i = 0; i < r->worker_count; i++) free(r->workers[i]);
     free(r->workers);
     for (size_t i = 0; i < LG_COUNT(r->signals); i++) ev_signal_stop(r->loop.ev, &r->signals[i]);
     remove_socket_files(r);
@@ -230,8 +221,8 @@ static void runtime_stop(struct runtime *r) {
     loop_fini(&r->loop);
 }
 
-int runtime_run(struct config *config, const char *pid_path) {
-    struct runtime the_runtime = {0}, *r = &the_runtime;
+int runtime_run(struct config *config, const char *pid_path, const struct runtime_hooks *hooks) {
+    struct runtime the_runtime = {.hooks = hooks}, *r = &the_runtime;
     struct error e;
     const struct log_settings log = config->global.log;
     log_init(log.queue);

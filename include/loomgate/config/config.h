@@ -220,12 +220,23 @@ struct backend_settings {
     uint64_t drain_timeout_us; /* 0: for ever */
 };
 
+/* What commands a control socket takes; each level has those below it, too. */
+enum control_level { CONTROL_USER, CONTROL_OPERATOR, CONTROL_ADMIN };
+struct control_settings {
+    const char *socket;        /* its path */
+    const char *mode;          /* octal */
+    const char *owner, *group; /* a name or a number; NULL: as it comes */
+    enum control_level level;
+};
+
 struct global_settings {
     uint32_t workers; /* resolved: auto is already a number */
     uint32_t max_connections;
     const char *user, *group, *chroot; /* NULL: not given */
     struct log_settings log;
     uint64_t shutdown_grace_us;
+    const struct control_settings *controls;
+    uint32_t control_count;
 };
 
 struct config {

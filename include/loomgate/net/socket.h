@@ -5,6 +5,8 @@
 #include "loomgate/base/error.h"
 #include "loomgate/net/addr.h"
 
+#include <sys/types.h>
+
 /* Listening sockets of one address, one a worker: SO_REUSEPORT for TCP (SO_REUSEADDR too, IPV6_V6ONLY off for
  * [::] from "*" and on otherwise, TCP_NODELAY inherited); a UNIX listener is bound once and duplicated (dup) for the
  * others: a stale socket file (nobody accepts) is replaced, a live one is an error. Port 0: the first socket chooses,
@@ -13,6 +15,22 @@
  * a UNIX listener stays when it is closed. */
 LG_MUST_CHECK bool socket_listen(const struct addr *a, bool any_family, unsigned backlog, unsigned count, int *fds,
                                  struct error *e);
+/* Who may connect to a UNIX socket. */
+struct socket_rights {
+    mode_t mode;
+    uid_t uid; /* (uid_t)-1: as it comes */
+    gid_t gid; /* the same */
+};
+/* One listening UNIX socket whose file has these rights before anybody can connect; else as socket_listen. Returns the
+ * descriptor, -1 with an error. */
+int socket_listen_unix(const struct addr *a, unsigned backlog, const struct socket_rights *rights, struct error *e);
+/* Whose process connected a UNIX socket, as it was then (SO_PEERCRED). */
+struct socket_peer {
+    pid_t pid;
+    uid_t uid;
+    gid_t gid;
+};
+bool socket_get_peer(int fd, struct socket_peer *out);
 /* Begins to connect. Returns the descriptor (TCP_NODELAY set), and in *done whether it is connected already; -1 with
  * errno. */
 int socket_connect(const struct addr *a, bool *done);

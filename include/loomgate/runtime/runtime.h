@@ -1,14 +1,55 @@
-/* runtime.h: the control thread: workers, signals, shutdown.
+/* runtime.h: the control thread: workers, signals, shutdown; and what whoever commands it may ask of it.
  *
- *   runtime_run: bind -> drop privileges -> start workers -> READY --SIGTERM--> DRAINING --all drained, or grace over,
- *   or a second SIGTERM--> STOPPED */
+ *   runtime_run: bind -> on_bind -> drop privileges -> start workers -> RUNNING
+ *     --SIGTERM or runtime_shutdown--> DRAINING --all drained, or grace over, or told again--> STOPPED -> on_stop */
 #ifndef LOOMGATE_RUNTIME_RUNTIME_H
 #define LOOMGATE_RUNTIME_RUNTIME_H
 
 #include "loomgate/config/config.h"
+#include "loomgate/proxy/env.h"
 
-/* Serves the configuration, which it takes over, until told to stop. Returns the exit status: 0 after a stop, 1 when it
- * could not start (said on the log). */
-int runtime_run(struct config *config, const char *pid_path);
+enum runtime_state { RUNTIME_RUNNING, RUNTIME_DRAINING, RUNTIME_STOPPED };
+
+struct runtime;
+/* What is above subscribes; all of it on the control thread. */
+struct runtime_hooks {
+    void *owner;
+    /* All listening sockets are bound, privileges are still there. False with an error: the process does not start. */
+    bool (*on_bind)(void *owner, struct runtime *r, struct error *e);
+    /* Nothing runs on the control thread's loop any more; workers may still run. Only after on_bind. What it asked of
+     * the workers before is still told to it until runtime_run returns. */
+    void (*on_stop)(void *owner, struct runtime *r);
+};
+
+/* Serves the configuration, which it takes over, until told to stop. `hooks` may be NULL. Returns the exit status: 0
+ * after a stop, 1 when it could not start (said on the log). */
+int runtime_run(struct config *config, const char *pid_path, const struct runtime_hooks *hooks);
+
+/* --- for the hooks' owner, on the control thread ---------------------------------------------------------------- */
+
+struct loop *runtime_loop(struct runtime *r);
+enum runtime_state runtime_state(const struct runtime *r);
+/* The configuration in force; valid until the loop's next turn unless referenced. */
+struct snapshot *runtime_snapshot(const struct runtime *r);
+struct registry *runtime_registry(struct runtime *r);
+/* Of all client connections. */
+const struct gate *runtime_gate(const struct runtime *r);
+unsigned runtime_worker_count(const struct runtime *r);
+/* The counters of one worker, and the sum of one counter over all of the process. */
+const struct metrics *runtime_worker_metrics(const struct runtime *r, unsigned worker);
+uint64_t runtime_metric(const struct runtime *r, enum metric m);
+/* When it began to serve, by the loop's clock. */
+uint64_t runtime_start_us(const struct runtime *r);
+
+/* Stops gracefully; `now`, or when the workers drain already and `now` is set: at once, in this turn of the loop. */
+void runtime_shutdown(struct runtime *r, bool now);
+/* Opens all log files again. */
+void runtime_reopen_logs(void);
+
+/* Runs `run` on each worker's thread, with its number, then `done` on the control thread. `arg` is shared by all of
+ * them: what is not constant in it must be atomic, or a place for each worker. Never calls back before it returns;
+ * `done` comes also when the process stops meanwhile, at the latest before runtime_run returns. */
+void runtime_broadcast(struct runtime *r, void (*run)(struct env *env, unsigned worker, void *arg),
+                       void (*done)(void *arg), void *arg);
 
 #endif

@@ -7,6 +7,9 @@
 #define BACKENDS "backends: {app: {servers: ['1.2.3.4:5']}, api: {servers: ['1.2.3.4:6']}}\n"
 #define USED     "frontends: {f: {bind: [':80'], routes: [{match: {path: /a}, backend: api}], default_backend: app}}\n"
 
+#define NAME_40   "0123456789012345678901234567890123456789"
+#define LONG_NAME NAME_40 NAME_40 NAME_40
+
 struct wrong {
     const char *text, *told;
 };
@@ -58,6 +61,12 @@ static void test_values(void **state) {
         {HEAD "global: {shutdown: {grace: 9000h}}\n", "is too large|allowed: 0 to 8760h"},
         {HEAD "global: {control: [{level: root}]}\n", "'level': 'root' is not known|'socket' is missing in a control"},
         {HEAD "global: {control: [{socket: /s, mode: '0999'}]}\n", "is not a file's mode"},
+        {HEAD "global: {control: [{socket: /s}, {socket: /s}]}\n",
+         "t:2:34: error: the address /s is listened on twice|at t:2:20"},
+        {HEAD "global: {control: [{socket: /s}]}\nfrontends: {f: {bind: ['unix:/s']}}\n",
+         "the address unix:/s is listened on twice, first at t:2:20"},
+        {HEAD "global: {control: [{socket: /" LONG_NAME "}]}\n",
+         "UNIX socket is 121 bytes long; the system allows 107"},
         {HEAD "global: {telemetry: {windows: [x]}}\n", "'windows': 'x' is not a duration"},
         {HEAD "defaults: {limits: {header_size: 16k}}\n", "t:2:34: error: 'header_size': '16k' is not a size|"
                                                           "hint: write 16KiB or 16KB"},

@@ -308,6 +308,60 @@ static void test_unix_spares_other_files(void **state) {
     assert_int_equal(errno, ENOENT);
 }
 
+static void assert_file(const char *at, mode_t mode, uid_t uid, gid_t gid) {
+    struct stat st;
+    assert_int_equal(lstat(at, &st), 0);
+    assert_true(S_ISSOCK(st.st_mode));
+    assert_int_equal(st.st_mode & 07777, mode);
+    assert_int_equal(st.st_uid, uid);
+    assert_int_equal(st.st_gid, gid);
+}
+
+static void test_unix_rights(void **state) {
+    (void)state;
+    struct addr a = addr_make_unix(path);
+    struct error e = {{0}};
+    struct socket_rights rights = {.mode = 0640, .uid = (uid_t)-1, .gid = (gid_t)-1};
+    int fd = socket_listen_unix(&a, 64, &rights, &e);
+    assert_true(fd >= 0);
+    assert_file(path, 0640, geteuid(), getegid());
+    assert_int_equal(socket_listen_unix(&a, 64, &rights, &e), -1); /* it lives */
+    close(connect_to(&a));
+    close(fd);
+    if (geteuid() == 0) rights = (struct socket_rights){.mode = 0666, .uid = 12345, .gid = 54321};
+    fd = socket_listen_unix(&a, 64, &rights, &e); /* it was stale */
+    assert_true(fd >= 0);
+    if (geteuid() == 0) assert_file(path, 0666, 12345, 54321);
+    close(fd);
+}
+
+static void test_unix_rights_that_cannot_be_given(void **state) {
+    (void)state;
+    struct addr a = addr_make_unix(path);
+    struct error e = {{0}};
+    struct socket_rights rights = {.mode = 0600, .uid = 12345, .gid = (gid_t)-1};
+    if (geteuid() == 0) skip();
+    assert_int_equal(socket_listen_unix(&a, 64, &rights, &e), -1);
+    assert_non_null(strstr(e.text, "not permitted"));
+    assert_int_equal(access(path, F_OK), -1);
+}
+
+static void test_unix_peer(void **state) {
+    (void)state;
+    struct addr a = addr_make_unix(path), from;
+    struct socket_peer peer;
+    int fd;
+    listen_on(&a, false, 1, &fd);
+    int client = connect_to(&a), accepted = socket_accept(fd, &from);
+    assert_true(socket_get_peer(accepted, &peer));
+    assert_int_equal(peer.pid, getpid());
+    assert_int_equal(peer.uid, geteuid());
+    assert_int_equal(peer.gid, getegid());
+    close(accepted);
+    close(client);
+    close(fd);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reuseport_group),
@@ -321,6 +375,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_unix_stale_and_live, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_unix_live_with_a_full_queue, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_unix_spares_other_files, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_unix_rights, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_unix_rights_that_cannot_be_given, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_unix_peer, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

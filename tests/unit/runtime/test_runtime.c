@@ -24,6 +24,7 @@ static pid_t child;
 static int log_fd; /* what the child logs */
 static char text[LOG_MAX];
 static size_t text_len;
+static const struct runtime_hooks *hooks;
 
 static int set_up(void **state) {
     (void)state;
@@ -34,6 +35,7 @@ static int set_up(void **state) {
     text[text_len = 0] = '\0';
     child = -1;
     log_fd = -1;
+    hooks = NULL;
     return 0;
 }
 
@@ -77,7 +79,7 @@ static void spawn(struct config *c) {
         dup2(ends[1], 2);
         close(ends[0]);
         close(ends[1]);
-        _exit(runtime_run(c, pid_path));
+        _exit(runtime_run(c, pid_path, hooks));
     }
     assert_true(child > 0);
     close(ends[1]);
@@ -205,6 +207,97 @@ static void the_grace_is_not_for_ever(void **state) {
     close(fd);
 }
 
+/* --- hooks and broadcasts: in the child, told by its log --------------------------------------------------------- */
+
+/* What a broadcast leaves: a place for each worker. */
+struct visits {
+    struct runtime *runtime;
+    pthread_t home, threads[2];
+    unsigned counts[2];
+    bool is_over;
+};
+static struct visits visits;
+
+static void visit(struct env *env, unsigned worker, void *arg) {
+    struct visits *v = arg;
+    v->threads[worker] = pthread_self();
+    v->counts[worker] += env->loop.now_us > 0;
+}
+
+static void on_visited(void *arg) {
+    struct visits *v = arg;
+    bool is_apart = !pthread_equal(v->threads[0], v->home) && !pthread_equal(v->threads[0], v->threads[1]);
+    v->is_over = true;
+    log_info("visited", NULL, LOG_INT("workers", v->counts[0] + v->counts[1]), LOG_INT("apart", is_apart),
+             LOG_INT("home", pthread_equal(v->home, pthread_self()) != 0));
+}
+
+static bool ask_all(void *owner, struct runtime *r, struct error *e) {
+    struct visits *v = owner;
+    (void)e;
+    v->runtime = r;
+    v->home = pthread_self();
+    runtime_broadcast(r, visit, on_visited, v);
+    return !v->is_over; /* never before it returns */
+}
+
+static void tell_stop(void *owner, struct runtime *r) {
+    struct visits *v = owner;
+    log_info("hook_stop", NULL, LOG_INT("state", runtime_state(r)), LOG_INT("over", v->is_over));
+    if (!v->is_over) return;
+    v->is_over = false;
+    runtime_broadcast(r, visit, on_visited, v); /* comes back even now */
+}
+
+static bool refuse(void *owner, struct runtime *r, struct error *e) {
+    (void)owner, (void)r;
+    return error_set(e, "not today");
+}
+
+static void broadcasts_reach_each_worker_and_come_back(void **state) {
+    static const struct runtime_hooks h = {&visits, ask_all, tell_stop};
+    (void)state;
+    hooks = &h;
+    spawn(make_config());
+    await_event("visited");
+    assert_non_null(strstr(text, "\"event\":\"visited\",\"workers\":2,\"apart\":1,\"home\":1"));
+    kill(child, SIGTERM);
+    assert_int_equal(exit_status(), 0);
+    assert_non_null(strstr(text, "\"event\":\"hook_stop\",\"state\":2,\"over\":1"));
+    const char *last = strstr(text, "hook_stop");
+    assert_non_null(strstr(last, "\"event\":\"visited\",\"workers\":4"));
+}
+
+static void a_hook_may_refuse_the_start(void **state) {
+    static const struct runtime_hooks h = {&visits, refuse, tell_stop};
+    (void)state;
+    hooks = &h;
+    spawn(make_config());
+    assert_int_equal(exit_status(), 1);
+    assert_non_null(strstr(text, "not today"));
+    assert_non_null(strstr(text, "hook_stop"));
+    assert_false(is_there(socket_path));
+}
+
+static void on_stop_nothing(void *owner, struct runtime *r) {
+    (void)owner, (void)r;
+}
+
+static bool shut_down(void *owner, struct runtime *r, struct error *e) {
+    (void)e;
+    runtime_shutdown(r, owner != NULL);
+    return true;
+}
+
+static void whoever_commands_it_may_stop_it(void **state) {
+    static const struct runtime_hooks graceful = {NULL, shut_down, on_stop_nothing};
+    (void)state;
+    hooks = &graceful;
+    spawn(make_config());
+    assert_int_equal(exit_status(), 0);
+    assert_non_null(strstr(text, "\"level\":\"info\",\"event\":\"stopping\""));
+}
+
 /* --- starts that fail ------------------------------------------------------------------------------------------- */
 
 /* A second start by mistake takes nothing away from the first one. */
@@ -260,9 +353,17 @@ static void a_log_that_cannot_be_opened(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(a_life_from_start_to_sigterm),      TEST(other_signals_do_not_end_it), TEST(the_second_sigterm_is_at_once),
-        TEST(the_grace_is_not_for_ever),         TEST(an_address_in_use),           TEST(an_unknown_user),
-        TEST(a_pid_file_that_cannot_be_written), TEST(a_log_that_cannot_be_opened),
+        TEST(a_life_from_start_to_sigterm),
+        TEST(other_signals_do_not_end_it),
+        TEST(the_second_sigterm_is_at_once),
+        TEST(the_grace_is_not_for_ever),
+        TEST(an_address_in_use),
+        TEST(an_unknown_user),
+        TEST(broadcasts_reach_each_worker_and_come_back),
+        TEST(a_hook_may_refuse_the_start),
+        TEST(whoever_commands_it_may_stop_it),
+        TEST(a_pid_file_that_cannot_be_written),
+        TEST(a_log_that_cannot_be_opened),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,91 @@
+/* runtime_ask.c: what whoever commands the process may ask of it; work that every worker does a part of. */
+#include "runtime_internal.h"
+
+#include <stdlib.h>
+
+struct loop *runtime_loop(struct runtime *r) {
+    return &r->loop;
+}
+
+enum runtime_state runtime_state(const struct runtime *r) {
+    return r->state;
+}
+
+struct snapshot *runtime_snapshot(const struct runtime *r) {
+    return r->snapshot;
+}
+
+struct registry *runtime_registry(struct runtime *r) {
+    return &r->registry;
+}
+
+const struct gate *runtime_gate(const struct runtime *r) {
+    return &r->gate;
+}
+
+unsigned runtime_worker_count(const struct runtime *r) {
+    return r->worker_count;
+}
+
+const struct metrics *runtime_worker_metrics(const struct runtime *r, unsigned worker) {
+    LG_ASSERT(worker < r->worker_count);
+    return &r->workers[worker]->env.metrics;
+}
+
+uint64_t runtime_metric(const struct runtime *r, enum metric m) {
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < r->worker_count; i++)
+        sum += atomic_load_explicit(&r->workers[i]->env.metrics.v[m], memory_order_relaxed);
+    return sum;
+}
+
+uint64_t runtime_start_us(const struct runtime *r) {
+    return r->start_us;
+}
+
+void runtime_reopen_logs(void) {
+    log_reopen();
+    log_info("logs_reopened", NULL);
+}
+
+/* --- broadcasts ------------------------------------------------------------------------------------------------- */
+
+/* One worker's part: the letter goes out, is read there, and comes back. */
+struct letter {
+    struct mail mail;
+    struct broadcast *broadcast;
+};
+
+struct broadcast {
+    void (*run)(struct env *env, unsigned worker, void *arg);
+    void (*done)(void *arg);
+    void *arg;
+    unsigned left; /* letters that have not come back; the control thread's */
+    struct letter letters[];
+};
+
+static void deliver_back(struct mail *mail, void *receiver) {
+    struct broadcast *b = LG_CONTAINER_OF(mail, struct letter, mail)->broadcast;
+    (void)receiver;
+    if (--b->left) return;
+    b->done(b->arg);
+    free(b);
+}
+
+static void deliver_out(struct mail *mail, void *receiver) {
+    struct worker *w = receiver;
+    struct broadcast *b = LG_CONTAINER_OF(mail, struct letter, mail)->broadcast;
+    b->run(&w->env, w->index, b->arg);
+    mail->deliver = deliver_back;
+    mailbox_post(w->home, mail);
+}
+
+void runtime_broadcast(struct runtime *r, void (*run)(struct env *env, unsigned worker, void *arg),
+                       void (*done)(void *arg), void *arg) {
+    struct broadcast *b = xcalloc(1, sizeof *b + r->worker_count * sizeof b->letters[0]);
+    *b = (struct broadcast){.run = run, .done = done, .arg = arg, .left = r->worker_count};
+    for (unsigned i = 0; i < r->worker_count; i++) {
+        b->letters[i] = (struct letter){{NULL, deliver_out}, b};
+        mailbox_post(&r->workers[i]->box, &b->letters[i].mail);
+    }
+}

@@ -1,0 +1,28 @@
+/* runtime_internal.h: the control thread's state, for the files of the runtime. */
+#ifndef LOOMGATE_RUNTIME_RUNTIME_INTERNAL_H
+#define LOOMGATE_RUNTIME_RUNTIME_INTERNAL_H
+
+#include "loomgate/runtime/runtime.h"
+#include "loomgate/runtime/worker.h"
+
+struct runtime {
+    struct loop loop;
+    struct mailbox box;
+    struct registry registry;
+    struct snapshot *snapshot;
+    struct gate gate;
+    struct worker **workers;
+    unsigned worker_count, started, drained;
+    enum runtime_state state;
+    int fd_ceiling;
+    uint64_t start_us;
+    struct deadline grace, pump;
+    ev_signal signals[5];
+    const char **socket_files; /* of UNIX listeners that we bound: to be removed at the end */
+    unsigned socket_file_count;
+    bool pid_written;
+    const struct runtime_hooks *hooks; /* NULL: none */
+    bool is_bound;                     /* on_bind was called */
+};
+
+#endif
