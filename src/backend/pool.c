@@ -20,12 +20,18 @@ static void close_idle(struct list *node) {
     s->h1.session.ops->shutdown(&s->h1.session);
 }
 
+static void pool_close_idle(struct pool *pool) {
+    deadline_cancel(&pool->trim);
+    LIST_FOR (node, &pool->idle) close_idle(node);
+}
+
 void pools_close_idle(struct pools *p) {
-    for (unsigned i = 0; i < p->size; i++) {
-        if (!p->v[i]) continue;
-        deadline_cancel(&p->v[i]->trim);
-        LIST_FOR (node, &p->v[i]->idle) close_idle(node);
-    }
+    for (unsigned i = 0; i < p->size; i++)
+        if (p->v[i]) pool_close_idle(p->v[i]);
+}
+
+void pools_close_idle_of(struct pools *p, const struct server *server) {
+    if (server->id < p->size && p->v[server->id]) pool_close_idle(p->v[server->id]);
 }
 
 void pools_fini(struct pools *p) {

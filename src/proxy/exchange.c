@@ -193,6 +193,13 @@ void exchange_kill(struct exchange *x, enum failure f) {
     exchange_check_done(x);
 }
 
+void exchange_cut(struct exchange *x, enum failure f) {
+    if (x->state == EXCHANGE_TUNNEL)
+        exchange_kill(x, f);
+    else
+        exchange_fail(x, f);
+}
+
 static void on_deadline(struct deadline *d) {
     exchange_fail(LG_CONTAINER_OF(d, struct exchange, deadline), FAILURE_request_timeout);
 }

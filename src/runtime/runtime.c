@@ -217,6 +217,7 @@ static void runtime_stop(struct runtime *r) {
     registry_fini(&r->registry);
     deadline_cancel(&r->grace);
     deadline_cancel(&r->pump);
+    drains_fini(r);
     mailbox_fini(&r->box);
     loop_fini(&r->loop);
 }
@@ -239,6 +240,7 @@ int runtime_run(struct config *config, const char *pid_path, const struct runtim
     mailbox_init(&r->box, &r->loop, r);
     deadline_init(&r->grace, on_grace_over);
     deadline_init(&r->pump, on_pump);
+    list_init(&r->drains);
     registry_init(&r->registry);
     r->snapshot = snapshot_build(config, &r->registry, &e);
     bool ok = r->snapshot && runtime_start(r, pid_path, &e);

@@ -17,6 +17,7 @@ struct runtime {
     int fd_ceiling;
     uint64_t start_us;
     struct deadline grace, pump;
+    struct list drains; /* of drain.c: servers whose drain has a limit of time */
     ev_signal signals[5];
     const char **socket_files; /* of UNIX listeners that we bound: to be removed at the end */
     unsigned socket_file_count;
@@ -24,5 +25,8 @@ struct runtime {
     const struct runtime_hooks *hooks; /* NULL: none */
     bool is_bound;                     /* on_bind was called */
 };
+
+/* drain.c: forgets the limits of time that are set. */
+void drains_fini(struct runtime *r);
 
 #endif

@@ -50,8 +50,9 @@ void pools_init(struct pools *p, struct loop *loop, struct h1_scratch *scratch);
 void pools_fini(struct pools *p);
 /* Closes the longest idle session of some server, to have its descriptor; false when none is idle. */
 bool pools_evict(struct pools *p);
-/* Closes every idle session. */
+/* Closes every idle session; or those to one server. */
 void pools_close_idle(struct pools *p);
+void pools_close_idle_of(struct pools *p, const struct server *server);
 
 /* An idle session to the server, or NULL. `certain`: ask the kernel whether the server has closed it meanwhile (a
  * system call), for a request that could not be sent again. */

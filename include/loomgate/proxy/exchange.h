@@ -98,6 +98,8 @@ struct exchange {
 void exchange_start(struct exchange_client *client, struct stream *front);
 /* Breaks it off on both sides, in whatever state it is; the record says `f`. */
 void exchange_kill(struct exchange *x, enum failure f);
+/* The same, but answered as long as no response has begun. */
+void exchange_cut(struct exchange *x, enum failure f);
 /* TCP mode: the client's connection, to be tunnelled to the frontend's default backend. */
 void exchange_start_tcp(struct exchange_client *client, struct conn *front);
 
