@@ -47,6 +47,7 @@ WRK_ROWS = [
     Row("post", "POST 16 KiB", "/size/2", 64, POST),
     Row("tcp", "TCP mode, 1 MiB", "/size/1m", 16, mode="tcp"),
 ]
+GUARDS_ROW = Row("guards", "keep-alive, 1 KiB")
 IDLE_CLIENTS = 8000
 CROWD_CLIENTS, CROWD_REQUESTS, CROWD_SECONDS = 10000, 10, 120
 
@@ -64,7 +65,7 @@ class Sample:
 class Bench:
     def __init__(self, options, folder):
         self.options, self.folder = options, folder
-        self.lines, self.idle, self.crowd, self.notes = [], [], [], []
+        self.lines, self.idle, self.crowd, self.guards, self.notes = [], [], [], [], []
         self._start_sink()
         self._start_origin()
 
@@ -104,11 +105,11 @@ class Bench:
 
     # ---- contestants ----
 
-    def start_all(self, mode, log):
+    def start_all(self, mode, log, kinds=field.ALL):
         """Those who can take part in such a row, running; the others are noted."""
         running = []
-        for kind in field.ALL:
-            if self.options.contestants and kind.name not in self.options.contestants:
+        for kind in kinds:
+            if kinds is field.ALL and self.options.contestants and kind.name not in self.options.contestants:
                 continue
             one = kind(self.options.build)
             reason = one.why_not(mode, log)
@@ -186,6 +187,28 @@ class Bench:
     def ratio(values, name, other):
         return f"{values[name] / values[other]:.2f}" if values.get(other) and name != other else "-"
 
+    def run_guards_row(self):
+        """What it costs to be ready for failing servers while none fails: ratios of neighbouring rounds."""
+        running = self.start_all("http", False, field.GUARDS)
+        ratios, cpu = [], {one.name: [] for one in running}
+        try:
+            for one in running:
+                self.measure(one, GUARDS_ROW, 1)
+            for number in range(self.options.rounds * 2):
+                pair = {one.name: self.measure(one, GUARDS_ROW, self.options.seconds).cpu_us
+                        for one in (running if number % 2 else running[::-1])}
+                for name, value in pair.items():
+                    cpu[name].append(value)
+                ratios.append(pair[field.LoomgateGuarded.name] / pair[field.LoomgatePlain.name])
+                say(f"guards {number + 1}: {pair}, ratio {ratios[-1]:.3f}")
+        finally:
+            for one in running:
+                one.stop()
+        self.guards = [[name, f"{statistics.median(values):.2f}", f"{min(values):.2f} to {max(values):.2f}"]
+                       for name, values in cpu.items()]
+        self.guards.append(["on / off, median of the rounds", f"{statistics.median(ratios):.3f}",
+                            f"{min(ratios):.3f} to {max(ratios):.3f}"])
+
     def run_idle_row(self):
         """Memory that a client costs that is connected and silent; the kernel's part is not in it."""
         lines, kib = [], {}
@@ -240,7 +263,7 @@ def table(heads, rows):
 
 
 def parse_options():
-    names = [row.name for row in WRK_ROWS] + ["idle", "crowd"]
+    names = [row.name for row in WRK_ROWS] + ["guards", "idle", "crowd"]
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", default="build/release", help="folder with loomgate, origin and relay")
     parser.add_argument("--rounds", type=int, default=5)
@@ -261,6 +284,10 @@ def print_results(bench):
         print("\nCPU of the proxy in microseconds a request; lower is better, a ratio below 1 beats the other.\n")
         print(table(["row", "proxy", "CPU us", "min to max", *ratios, "requests/s", "P50 ms", "P99 ms", "RSS MiB",
                      "failures"], bench.lines))
+    if bench.guards:
+        print("\nHealth checks, breaker, retries, max_connections with a queue and slow start: all on, all off; the server "
+              "is healthy.\n")
+        print(table(["", "CPU us", "min to max"], bench.guards))
     if bench.idle:
         print(f"\n{IDLE_CLIENTS:,} idle keep-alive clients: memory a client.\n")
         print(table(["proxy", "PSS KiB a client", "RSS KiB a client", "RSS MiB in all", *ratios], bench.idle))
@@ -287,6 +314,8 @@ def main():
             for row in WRK_ROWS:
                 if row.name in options.only:
                     bench.run_wrk_row(row)
+            if "guards" in options.only:
+                bench.run_guards_row()
             if "idle" in options.only:
                 bench.run_idle_row()
             if "crowd" in options.only:

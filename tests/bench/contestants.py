@@ -148,7 +148,10 @@ def render(template, folder, **values):
 
 
 class Loomgate(Contestant):
+    """With the defaults: breaker and retries are on."""
+
     name = "loomgate"
+    server = policies = ""
 
     def why_not(self, mode, log):
         return None if (self.build / "loomgate").exists() else f"{self.build}/loomgate is not built"
@@ -159,11 +162,27 @@ class Loomgate(Contestant):
             "loomgate.yaml", folder, PORT=port, ORIGIN=origin, MODE=mode, LOG=access_log,
             TIMEOUTS="keep_alive: 5m, " if mode == "http" else "",
             POOL="pool: {max_idle: 256, idle_timeout: 5m}" if mode == "http" else "",
+            SERVER=self.server, POLICIES=self.policies,
         )
         return [self.build.resolve() / "loomgate", "-f", path]
 
     def version(self):
         return first_line(self.build / "loomgate", "-V") if not self.why_not("http", False) else ""
+
+
+class LoomgatePlain(Loomgate):
+    """Everything that guards against failing servers is off."""
+
+    name = "loomgate, off"
+    policies = "breaker: off\n    retry: off"
+
+
+class LoomgateGuarded(Loomgate):
+    """All of it is on."""
+
+    name = "loomgate, on"
+    server = ", max_connections: 1000"
+    policies = "health: {http: {path: /size/2}, interval: 1s}\n    slow_start: 10s"
 
 
 class Haproxy(Contestant):
@@ -226,3 +245,4 @@ class Relay(Contestant):
 
 
 ALL = [Loomgate, Haproxy, Nginx, Relay]
+GUARDS = [LoomgatePlain, LoomgateGuarded]
