@@ -144,11 +144,11 @@ def test_each_backend_counts_for_itself(loomgate, origin):
 
 
 def test_server_that_is_down_fails_only_its_share(backend, loomgate, origin):
-    """Without retries its requests are 502, the others' are not."""
+    """Without retries and a breaker its requests are 502, the others' are not."""
     dead = origin("-n", "z")
     alive = origin("-n", "a")
     dead.kill()
-    gate = loomgate(web_config(alive, dead, backend={"retry": "off"}))
+    gate = loomgate(web_config(alive, dead, backend={"retry": "off", "breaker": "off"}))
     with gate.client() as client:
         statuses = [client.request("GET", "/").read_response().status for _ in range(20)]
     assert collections.Counter(statuses) == {200: 10, 502: 10}

@@ -26,10 +26,11 @@ def build(world):
         world.record(),
         frontend={"routes": routes, "request_id": {"header": "X-Request-Id", "trust": True}},
         backends={
-            "refused": {"servers": [{"name": "r1", "address": world.refusing}], "retry": "off"},
+            "refused": {"servers": [{"name": "r1", "address": world.refusing}], "retry": "off", "breaker": "off"},
             "maint": {"servers": [MAINT]},
             "zero": {"servers": [{"name": "z1", "address": world.refusing, "weight": 0}]},
-            "hanging": {"servers": [world.origin().address], "timeouts": {"response": "50ms"}, "retry": "off"},
+            "hanging": {"servers": [world.origin().address], "timeouts": {"response": "50ms"}, "retry": "off",
+                        "breaker": "off"},
         },
     )
     del config["frontends"]["web"]["default_backend"]
