@@ -1,12 +1,15 @@
-/* balance_draw.c: two members drawn by weight, in O(log n): what the policies with two choices begin with. */
+/* balance_draw.c: two members drawn by weight, in O(log n): what the policies with two choices begin with.
+ *
+ * They are drawn by static weight; who ramps up, or may not be picked, is drawn in vain: by the dice of its ramp, or
+ * always. What is left has the weights of now, and so has the lottery among all that follows too many vain draws. */
 #include "loomgate/base/mem.h"
 
 #include <stdlib.h>
 
 #include "balance_internal.h"
 
-/* So often somebody is drawn who may not be picked before all are looked at. */
-enum { DRAWS_MAX = 4 };
+/* So often somebody is drawn in vain before all are looked at. */
+enum { DRAWS_MAX = 8 };
 
 void draw_init(struct draw *d, const struct balance_member *members, uint32_t count) {
     *d = (struct draw){.members = members, .count = count, .sums = xcalloc(count, sizeof *d->sums)};
@@ -18,7 +21,7 @@ void draw_fini(struct draw *d) {
 }
 
 /* The member who has this ticket: the first with more tickets before its end. */
-static const struct balance_member *owner_of(const struct draw *d, uint32_t ticket) {
+static const struct balance_member *owner_of(const struct draw *d, uint64_t ticket) {
     uint32_t low = 0, high = d->count - 1;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
@@ -30,16 +33,22 @@ static const struct balance_member *owner_of(const struct draw *d, uint32_t tick
     return &d->members[low];
 }
 
+const struct balance_member *draw_of_all(const struct balance_member *members, uint32_t count,
+                                         const struct balance_member *but, const struct pick_request *r,
+                                         struct dice *dice) {
+    struct lottery lottery = {0};
+    for (const struct balance_member *m = members; m < members + count; m++)
+        if (m != but && member_can_take(m, r)) lottery_add(&lottery, m, member_weight(m, r), dice);
+    return lottery.winner;
+}
+
 static const struct balance_member *draw_one(const struct draw *d, const struct pick_request *r,
                                              const struct balance_member *but, struct dice *dice) {
     for (unsigned i = 0; i < DRAWS_MAX; i++) {
         const struct balance_member *m = owner_of(d, dice_below(dice, d->total));
-        if (m != but && member_can_take(m, r)) return m;
+        if (m != but && member_can_take(m, r) && member_wins(m, r, dice)) return m;
     }
-    struct lottery lottery = {0};
-    for (uint32_t i = 0; i < d->count; i++)
-        if (&d->members[i] != but && member_can_take(&d->members[i], r)) lottery_add(&lottery, &d->members[i], dice);
-    return lottery.winner;
+    return draw_of_all(d->members, d->count, but, r, dice);
 }
 
 struct pair draw_two(const struct draw *d, const struct pick_request *r) {

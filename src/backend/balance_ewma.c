@@ -33,18 +33,18 @@ static void ewma_free(struct balancer *b) {
     free(p);
 }
 
-static float cost_of(const struct balance_member *m, uint64_t now_us) {
+static float cost_of(const struct balance_member *m, const struct pick_request *r) {
     uint32_t active = member_active(m);
-    float latency = latency_at(&m->server->shared.latency, now_us);
+    float latency = latency_at(&m->server->shared.latency, r->now_us);
     if (latency == 0 && active) latency = UNKNOWN_US;
-    return latency * ((float)active + 1) / (float)m->weight;
+    return latency * ((float)active + 1) / (float)member_weight(m, r);
 }
 
 static const struct balance_member *ewma_pick(struct balancer *b, const struct pick_request *r) {
     const struct peak_ewma *p = LG_CONTAINER_OF(b, struct peak_ewma, balancer);
     struct pair pair = draw_two(&p->draw, r);
     if (!pair.second) return pair.first;
-    return cost_of(pair.first, r->now_us) <= cost_of(pair.second, r->now_us) ? pair.first : pair.second;
+    return cost_of(pair.first, r) <= cost_of(pair.second, r) ? pair.first : pair.second;
 }
 
 const struct balance_ops balance_peak_ewma = {

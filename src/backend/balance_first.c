@@ -1,4 +1,6 @@
-/* balance_first.c: the first in the file's order that can: the others rest until it cannot. */
+/* balance_first.c: the first in the file's order that can: the others rest until it cannot.
+ *
+ * While it ramps up it takes its share, and the next one the rest. What nobody takes is the first's after all. */
 #include "loomgate/backend/balance_first.h"
 
 #include "loomgate/base/mem.h"
@@ -27,9 +29,14 @@ static void first_free(struct balancer *b) {
 
 static const struct balance_member *first_pick(struct balancer *b, const struct pick_request *r) {
     const struct first *f = LG_CONTAINER_OF(b, struct first, balancer);
-    for (uint32_t i = 0; i < f->count; i++)
-        if (member_can_take(&f->members[i], r)) return &f->members[i];
-    return NULL;
+    const struct balance_member *first = NULL;
+    struct dice dice = {r->random};
+    for (const struct balance_member *m = f->members; m < f->members + f->count; m++) {
+        if (!member_can_take(m, r)) continue;
+        if (member_wins(m, r, &dice)) return m;
+        if (!first) first = m;
+    }
+    return first;
 }
 
 const struct balance_ops balance_first = {.name = "first", .make = first_make, .free = first_free, .pick = first_pick};

@@ -5,10 +5,10 @@
  * Rendezvous hashing (Thaler and Ravishankar, 1998): when a server goes, its keys alone move, spread over all others,
  * and they come back with it. With weights the score is ln(u) / weight of a number u in (0, 1] that key and name give
  * (the logarithmic method of Schindelhauer and Schomaker, 2005): each wins in proportion to its weight, and a change of
- * a weight moves no more keys than it must. The bound is that of Mirrokni, Thorup and Zadimoghaddam, "Consistent
- * Hashing with Bounded Loads" (2016): no server runs more than ceil(factor x its share of all that run), but two at
- * least. Every pick looks at every server, which the sum of what runs needs anyway, and there is no table that a reload
- * would move. */
+ * a weight moves no more keys than it must: a server that ramps up takes its keys back one after the other. The bound
+ * is that of Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with Bounded Loads" (2016): no server runs more
+ * than ceil(factor x its share of all that run), but two at least. Every pick looks at every server, which the sum of
+ * what runs needs anyway, and there is no table that a reload would move. */
 #include "loomgate/backend/balance_hash.h"
 
 #include "loomgate/base/mem.h"
@@ -27,7 +27,6 @@ struct hash {
     const struct balance_member *members;
     uint64_t *seeds; /* of the names: position and number of servers have no influence */
     uint32_t count;
-    bool is_even; /* all that take anything weigh the same */
     double factor;
 };
 
@@ -37,23 +36,11 @@ uint64_t balance_key_add(uint64_t key, struct slice text) {
     return key;
 }
 
-static bool are_even(const struct balance_member *members, uint32_t count) {
-    uint32_t weight = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        if (weight && members[i].weight && members[i].weight != weight) return false;
-        if (members[i].weight) weight = members[i].weight;
-    }
-    return true;
-}
-
 static struct balancer *hash_make(const struct balance_member *members, uint32_t count,
                                   const struct balance_settings *settings) {
     struct hash *h = xcalloc(1, sizeof *h);
-    *h = (struct hash){.balancer = {&balance_hash},
-                       .members = members,
-                       .count = count,
-                       .is_even = are_even(members, count),
-                       .factor = settings->bounded_load};
+    *h = (struct hash){
+        .balancer = {&balance_hash}, .members = members, .count = count, .factor = settings->bounded_load};
     h->seeds = xcalloc(count, sizeof *h->seeds);
     for (uint32_t i = 0; i < count; i++)
         h->seeds[i] = mix64(balance_key_add(BALANCE_KEY, slice_of(members[i].server->name)));
@@ -66,47 +53,57 @@ static void hash_free(struct balancer *b) {
     free(h);
 }
 
-/* The highest wins. With equal weights u itself does as well as its logarithm. */
-static double score_of(const struct hash *h, uint32_t i, uint64_t key) {
-    double u = (double)((mix64(key ^ h->seeds[i]) >> 11) + 1) * 0x1p-53;
-    return h->is_even ? u : log(u) / h->members[i].weight;
+/* What holds for a whole pick. */
+struct field {
+    double room;  /* what one unit of weight may run at most, this exchange included; 0: nobody can take it */
+    bool is_even; /* all that can take it weigh the same now */
+};
+
+static struct field survey(const struct hash *h, const struct pick_request *r) {
+    uint64_t running = 1, weights = 0, low = UINT32_MAX, high = 0;
+    for (const struct balance_member *m = h->members; m < h->members + h->count; m++) {
+        if (!member_can_take(m, r)) continue;
+        uint64_t weight = member_weight(m, r);
+        running += member_active(m);
+        weights += weight;
+        if (weight < low) low = weight;
+        if (weight > high) high = weight;
+    }
+    double room = weights ? h->factor * (double)running / (double)weights : 0;
+    return (struct field){.room = room, .is_even = low >= high};
 }
 
-/* What a member of weight 1 may run at most, this exchange included; not rounded. */
-static double room_of_one(const struct hash *h, const struct pick_request *r) {
-    uint64_t running = 1, weights = 0;
-    for (uint32_t i = 0; i < h->count; i++) {
-        if (!member_can_take(&h->members[i], r)) continue;
-        running += member_active(&h->members[i]);
-        weights += h->members[i].weight;
-    }
-    return weights ? h->factor * (double)running / (double)weights : 0;
+struct best {
+    const struct balance_member *member;
+    double score; /* below 0; the highest wins */
+};
+
+static void best_add(struct best *b, const struct balance_member *m, double score) {
+    if (score > b->score) *b = (struct best){m, score};
 }
 
 /* Without a key chance decides, in the same proportions. */
 static const struct balance_member *hash_pick(struct balancer *b, const struct pick_request *r) {
     const struct hash *h = LG_CONTAINER_OF(b, struct hash, balancer);
-    const struct balance_member *best = NULL, *best_with_room = NULL;
+    const struct field field = survey(h, r);
+    if (field.room <= 0) return NULL;
     uint64_t key = mix64(r->has_key ? r->key : r->random);
-    double room = room_of_one(h, r), high = 0, high_with_room = 0;
+    struct best best = {NULL, -INFINITY}, best_with_room = {NULL, -INFINITY};
     for (uint32_t i = 0; i < h->count; i++) {
         const struct balance_member *m = &h->members[i];
-        if (!member_can_take(m, r)) continue;
-        double score = score_of(h, i, key);
-        if (!best || score > high) {
-            best = m;
-            high = score;
-        }
+        uint32_t weight = member_weight(m, r);
+        /* u - 1 orders as ln(u) does, which is enough where all weigh the same, and is never less: who does not win
+         * with it is passed over, so that a few of many need a logarithm, and a look at what they do. */
+        double below = -(double)(~mix64(key ^ h->seeds[i]) >> 11) * 0x1p-53, scale = field.is_even ? 1 : weight;
+        if (below <= best_with_room.score * scale || !member_can_take(m, r)) continue;
+        double score = field.is_even ? below : log1p(below) / scale;
+        best_add(&best, m, score);
         /* active + 1 <= ceil(bound), for whole numbers */
         uint32_t active = member_active(m);
-        bool has_room = active < ALWAYS_ROOM || active < room * m->weight;
-        if (has_room && (!best_with_room || score > high_with_room)) {
-            best_with_room = m;
-            high_with_room = score;
-        }
+        if (active < ALWAYS_ROOM || active < field.room * weight) best_add(&best_with_room, m, score);
     }
-    /* Somebody has room, unless what runs changed between the two passes. */
-    return best_with_room ? best_with_room : best;
+    /* Somebody has room, unless what runs changed between the two looks. */
+    return best_with_room.member ? best_with_room.member : best.member;
 }
 
 const struct balance_ops balance_hash = {

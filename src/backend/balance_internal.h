@@ -30,32 +30,44 @@ struct dice {
 };
 
 /* 0 to limit - 1. */
-static inline uint32_t dice_below(struct dice *d, uint32_t limit) {
+static inline uint64_t dice_below(struct dice *d, uint64_t limit) {
     d->state += 0x9e3779b97f4a7c15U;
-    return (uint32_t)((mix64(d->state) >> 32) * limit >> 32);
+    return (uint64_t)((unsigned __int128)mix64(d->state) * limit >> 64);
+}
+
+/* Who ramps up takes as many of its chances as its share says; all others take each. */
+static inline bool member_wins(const struct balance_member *m, const struct pick_request *r, struct dice *dice) {
+    uint32_t share = server_share(m->server, r->now_us);
+    return share == SHARE_ONE || dice_below(dice, SHARE_ONE) < share;
 }
 
 /* Draws one by weight while they are looked at one after the other, each once. */
 struct lottery {
     const struct balance_member *winner; /* NULL: nobody took part */
-    uint32_t tickets;
+    uint64_t tickets;
 };
 
-static inline void lottery_add(struct lottery *l, const struct balance_member *m, struct dice *dice) {
-    l->tickets += m->weight;
-    if (dice_below(dice, l->tickets) < m->weight) l->winner = m;
+static inline void lottery_add(struct lottery *l, const struct balance_member *m, uint32_t weight, struct dice *dice) {
+    l->tickets += weight;
+    if (dice_below(dice, l->tickets) < weight) l->winner = m;
 }
 
-/* balance_draw.c: drawing by weight without looking at all of them. */
+/* balance_draw.c: one of all that can take it, by the weights they have now, but not this one; NULL: there is none. */
+const struct balance_member *draw_of_all(const struct balance_member *members, uint32_t count,
+                                         const struct balance_member *but, const struct pick_request *r,
+                                         struct dice *dice);
+
+/* Drawing by weight without looking at all of them. */
 struct draw {
     const struct balance_member *members;
-    uint32_t *sums; /* of the weights up to and with each member */
+    uint32_t *sums; /* of the static weights up to and with each member */
     uint32_t count, total;
 };
 
 void draw_init(struct draw *d, const struct balance_member *members, uint32_t count);
 void draw_fini(struct draw *d);
-/* Two different ones that may take the exchange, each by weight; fewer when there are no two: then NULL. */
+/* Two different ones that may take the exchange, each by the weight it has now; fewer when there are no two: then NULL.
+ */
 struct pair {
     const struct balance_member *first, *second;
 };

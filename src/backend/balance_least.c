@@ -1,7 +1,8 @@
 /* balance_least.c: the server with the fewest running exchanges for its weight.
  *
- * Each is judged by what it would have: (active + 1) / weight. Equal ones draw lots by weight, and so do all when none
- * is busy: else the heaviest would get everything while there is little to do. Every pick looks at every server. */
+ * Each is judged by what it would have: (active + 1) / weight, the one it has now. Equal ones draw lots by weight, and
+ * so do all when none is busy: else the heaviest would get everything while there is little to do. Every pick looks at
+ * every server. */
 #include "loomgate/backend/balance_least.h"
 
 #include "loomgate/base/mem.h"
@@ -38,17 +39,18 @@ static const struct balance_member *least_pick(struct balancer *b, const struct 
         const struct balance_member *m = &l->members[i];
         if (!member_can_take(m, r)) continue;
         uint64_t active = member_active(m);
+        uint32_t own_weight = member_weight(m, r);
         busy = busy || active;
-        if (!busy) lottery_add(&all, m, &dice);
-        uint64_t own = (active + 1) * weight, other = load * m->weight;
+        if (!busy) lottery_add(&all, m, own_weight, &dice);
+        uint64_t own = (active + 1) * weight, other = load * own_weight;
         if (!least.winner || own < other) {
             least = (struct lottery){0};
             load = active + 1;
-            weight = m->weight;
+            weight = own_weight;
         } else if (own > other) {
             continue;
         }
-        lottery_add(&least, m, &dice);
+        lottery_add(&least, m, own_weight, &dice);
     }
     return busy ? least.winner : all.winner;
 }

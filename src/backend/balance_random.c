@@ -37,7 +37,9 @@ static const struct balance_member *random_pick(struct balancer *b, const struct
     if (!pair.second) return pair.first;
     uint64_t first = member_active(pair.first), second = member_active(pair.second);
     if (!first && !second) return pair.first;
-    return (first + 1) * pair.second->weight <= (second + 1) * pair.first->weight ? pair.first : pair.second;
+    uint64_t first_load = (first + 1) * member_weight(pair.second, r);
+    uint64_t second_load = (second + 1) * member_weight(pair.first, r);
+    return first_load <= second_load ? pair.first : pair.second;
 }
 
 const struct balance_ops balance_random_two = {

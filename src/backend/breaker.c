@@ -19,6 +19,7 @@ enum {
     GENERATION_AT = LEVEL_AT + LEVEL_BITS,
     STATE_AT = GENERATION_AT + GENERATION_BITS
 };
+_Static_assert((int)STATE_AT == (int)BREAKER_STATE_AT, "the header reads the state too");
 #define MASK(bits) ((1ULL << (bits)) - 1)
 
 static struct view unpack(uint64_t word) {

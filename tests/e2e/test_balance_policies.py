@@ -1,4 +1,4 @@
-"""The policies beside round robin, on real traffic: who gets what; maintenance; a server that dies in the middle."""
+"""The policies on real traffic: who gets what; servers in maintenance, that die, that fail and come back."""
 
 import collections
 import threading
@@ -8,7 +8,7 @@ import pytest
 from scale import scaled
 from support import Client, FakeServer, eventually, web_config
 
-WORDS = ["least_requests", "random_two", "peak_ewma", "first"]
+WORDS = ["round_robin", "least_requests", "random_two", "peak_ewma", "first"]
 HASHES = [{"hash": "uri"}, {"hash": "header:X-T"}]
 ALL = [pytest.param(policy, id=policy if isinstance(policy, str) else policy["hash"]) for policy in WORDS + HASHES]
 
@@ -148,6 +148,82 @@ def test_a_server_that_is_killed_fails_only_what_it_gets(backend, policy):
         assert statuses[502] <= 2
 
 
+class Moody:
+    """A server, `z`, that answers 500 while it is ill, and else as the others do."""
+
+    def __init__(self, fake_server):
+        self.ill = True
+        self.address = fake_server(self.answer).address
+
+    def answer(self, conn):
+        while conn.read_head():
+            head = b"500 Oops" if self.ill else b"200 OK"
+            conn.send(b"HTTP/1.1 " + head + b"\r\nContent-Length: 7\r\n\r\nname: z")
+
+
+def moody_gate(loomgate, origin, fake_server, policy, **breaker):
+    moody = Moody(fake_server)
+    # First, so that `first` asks it at all.
+    servers = [{"name": "z", "address": moody.address}]
+    servers += [{"name": name, "address": origin("-n", name).address} for name in "ab"]
+    options = {"balance": policy, "retry": "off", "breaker": {"min_requests": 3, "error_rate": "10%", **breaker}}
+    return moody, loomgate(web_config(*servers, settings={"workers": 1}, backend=options))
+
+
+def ask_until_logged(gate, event):
+    """Requests of all kinds, until it is in the log."""
+    number = 0
+    with gate.client() as client:
+        def is_logged():
+            nonlocal number
+            number += 1
+            asked = varied(number)
+            client.request("GET", asked["target"], asked["headers"]).read_response()
+            return any(line["event"] == event for line in gate.log.lines)
+
+        eventually(is_logged)
+
+
+@pytest.mark.parametrize("policy", ALL)
+def test_a_server_whose_breaker_is_open_gets_nothing(loomgate, origin, fake_server, policy):
+    _, gate = moody_gate(loomgate, origin, fake_server, policy, open="1h", max_open="1h")
+    ask_until_logged(gate, "breaker_opened")
+    counts = names_of_varied(gate, 120)
+    assert set(counts) <= {"a", "b"}
+    if policy == "round_robin":
+        assert counts == {"a": 60, "b": 60}
+    if policy == "first":
+        assert counts == {"a": 120}
+
+
+@pytest.mark.parametrize("policy", ALL)
+def test_a_server_that_comes_back_begins_with_a_small_share(loomgate, origin, fake_server, policy):
+    """The ramp is so long that its share stays at the least, a sixteenth of its weight."""
+    moody, gate = moody_gate(loomgate, origin, fake_server, policy, open="50ms", max_open="50ms", probes=1, ramp="4h")
+    ask_until_logged(gate, "breaker_opened")
+    moody.ill = False
+    ask_until_logged(gate, "breaker_closed")
+    counts = names_of_varied(gate, 600)
+    assert counts["z"] <= 100, counts  # 18, or 38 with `first`; 200 were its whole share
+    if policy != "peak_ewma":  # which looks at its latencies too
+        assert counts["z"] >= 1, counts
+
+
+@pytest.mark.parametrize("policy", ALL)
+def test_a_server_that_comes_back_without_a_ramp(loomgate, origin, fake_server, policy):
+    moody, gate = moody_gate(loomgate, origin, fake_server, policy, open="50ms", max_open="50ms", probes=1, ramp=0)
+    ask_until_logged(gate, "breaker_opened")
+    moody.ill = False
+    ask_until_logged(gate, "breaker_closed")
+    counts = names_of_varied(gate, 300)
+    if policy == "round_robin":
+        assert counts == {"z": 100, "a": 100, "b": 100}
+    elif policy == "first":
+        assert counts == {"z": 300}
+    elif policy != "peak_ewma":
+        assert counts["z"] >= 50, counts
+
+
 @pytest.mark.parametrize("policy", ALL)
 def test_tcp_mode(loomgate, origin, policy):
     """Connections are balanced; only `source` has a key there."""
@@ -160,6 +236,13 @@ def test_tcp_mode(loomgate, origin, policy):
 
 
 # --- one by one -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.threads
+def test_round_robin_shares_the_turns_of_who_is_out(backend):
+    """Exactly by weight among the others, whichever worker gives them out."""
+    gate = backend("round_robin", {"weight": 1}, {"weight": 4, "maint": True}, {"weight": 2}, {"weight": 3}, workers=2)
+    assert ask_from_many(gate, 6, 50) == {"a": 50, "c": 100, "d": 150}
 
 
 def test_least_requests_avoids_the_busy(backend):

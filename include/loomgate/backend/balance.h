@@ -36,10 +36,13 @@ enum standing {
     STANDING_OUT,  /* weight 0, drained, in maintenance, or down */
 };
 
+/* Policies ask this of every server that they look at: in the good case it reads one line of the server and its limit.
+ */
 static inline enum standing member_standing(const struct balance_member *m, uint64_t now_us) {
     const struct server *s = m->server;
     if (!m->weight || server_admin_get(s) != SERVER_READY || server_health_get(s) != SERVER_UP) return STANDING_OUT;
-    if (m->breaker->on && !m->breaker->observe && !breaker_may_take(&s->shared.breaker, m->breaker, now_us))
+    if (!breaker_is_closed(&s->shared.breaker) && m->breaker->on && !m->breaker->observe &&
+        !breaker_may_take(&s->shared.breaker, m->breaker, now_us))
         return STANDING_OPEN;
     uint32_t max = m->settings->max_connections;
     if (max && atomic_load_explicit(&s->shared.active, memory_order_relaxed) >= max) return STANDING_FULL;

@@ -50,6 +50,11 @@ struct breaker_ticket {
     uint8_t generation;
 };
 
+/* The word's highest bits: what nearly every look at a server asks costs no call. */
+enum { BREAKER_STATE_AT = 62 };
+static inline bool breaker_is_closed(const struct breaker *b) {
+    return atomic_load_explicit(&b->word, memory_order_relaxed) >> BREAKER_STATE_AT == BREAKER_CLOSED;
+}
 /* Whether breaker_enter would let an exchange through now; without side effects. `observe` is not looked at. */
 bool breaker_may_take(const struct breaker *b, const struct breaker_settings *s, uint64_t now_us);
 /* An exchange wants to use the server: fills in the ticket. False: it may not, and breaker_leave must not be called.

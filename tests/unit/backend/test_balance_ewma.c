@@ -107,12 +107,53 @@ static void weights_decide_under_load(void **state) {
     assert_share(2, 59, 66);
 }
 
+static void ramps_are_by_weight(void **state) {
+    (void)state;
+    check_idle_shares(&balance_peak_ewma);
+}
+
+/* At an eighth of its weight a wait of 5 ms counts as one of 40 ms. */
+static void a_ramping_server_must_be_faster(void **state) {
+    (void)state;
+    make(&balance_peak_ewma, WEIGHTS(1, 1));
+    set_share(1, 32);
+    measure(1, 5000);
+    measure(0, 35000);
+    for (unsigned i = 0; i < 100; i++) assert_ptr_equal(pick_but(NULL), &members[0]);
+    measure(0, 45000);
+    for (unsigned i = 0; i < 100; i++) assert_ptr_equal(pick_but(NULL), &members[1]);
+}
+
+static void ramps_decide_under_load(void **state) {
+    (void)state;
+    make(&balance_peak_ewma, WEIGHTS(1, 1, 1));
+    set_share(0, 64);
+    play((const uint64_t[]){5000, 5000, 5000}, 180, 40000); /* over a second: the share hardly grows */
+    assert_true(now_us < 1000000000 + 2000000);
+    assert_share(0, 9, 14);
+    memset(got, 0, sizeof got);
+    now_us += 192000000;
+    play((const uint64_t[]){5000, 5000, 5000}, 180, 40000);
+    for (unsigned i = 0; i < 3; i++) assert_share(i, 30, 37);
+}
+
+static void the_rest_shares_by_weight(void **state) {
+    (void)state;
+    make(&balance_peak_ewma, WEIGHTS(1, 50, 3, 50));
+    go_maint(1);
+    go_down(3);
+    play((const uint64_t[]){5000, 5000, 5000, 5000}, 160, 40000);
+    assert_share(0, 22, 28);
+    assert_int_equal(got[1] + got[3], 0);
+}
+
 static void who_may_be_picked(void **state) {
     (void)state;
     check_who_may_be_picked(&balance_peak_ewma);
 }
 
 static void feed(struct server *s, uint64_t at_us) {
+    ramp_now_and_then(s, at_us);
     latency_add(&s->shared.latency, at_us, s->id == 0 ? 50000 : 1000);
 }
 
@@ -132,6 +173,10 @@ int main(void) {
         TEST(equal_servers_share_evenly),
         TEST(a_slow_server_gets_little),
         TEST(weights_decide_under_load),
+        TEST(ramps_are_by_weight),
+        TEST(a_ramping_server_must_be_faster),
+        TEST(ramps_decide_under_load),
+        TEST(the_rest_shares_by_weight),
         TEST(who_may_be_picked),
         TEST(threads_may_pick_at_a_time),
     };

@@ -24,8 +24,39 @@ static void the_next_stands_in(void **state) {
     assert_ptr_equal(pick_but(NULL), &members[0]);
 }
 
+static void a_ramping_one_takes_its_share(void **state) {
+    (void)state;
+    make(&balance_first, WEIGHTS(1, 256, 1));
+    set_share(0, 16);
+    pick_idle(20000);
+    assert_parts(1, WEIGHTS(1, 15, 0));
+    memset(got, 0, sizeof got);
+    set_share(0, 128);
+    pick_idle(20000);
+    assert_parts(1, WEIGHTS(1, 1, 0));
+    memset(got, 0, sizeof got);
+    now_us += 128000000;
+    pick_idle(1000);
+    assert_int_equal(got[0], 1000);
+}
+
+/* Each takes its share of what those before it leave; what all leave is the first's. */
+static void all_ramp(void **state) {
+    (void)state;
+    make(&balance_first, WEIGHTS(1, 1, 1));
+    for (unsigned i = 0; i < 3; i++) set_share(i, 128);
+    pick_idle(20000);
+    assert_parts(1, WEIGHTS(4 + 1, 2, 1));
+    memset(got, 0, sizeof got);
+    go_down(0);
+    pick_idle(20000);
+    assert_parts(1, WEIGHTS(0, 2 + 1, 1));
+}
+
 static void who_may_be_picked(void **state) {
     (void)state;
+    check_the_ways_out(&balance_first);
+    check_half_open(&balance_first);
     make(&balance_first, WEIGHTS(0, 1, 1));
     for (unsigned i = 0; i < 10; i++) assert_ptr_equal(pick_but(NULL), &members[1]);
     tear_down(NULL);
@@ -38,6 +69,6 @@ static void who_may_be_picked(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {TEST(the_first_gets_everything), TEST(the_next_stands_in),
-                                       TEST(who_may_be_picked)};
+                                       TEST(a_ramping_one_takes_its_share), TEST(all_ramp), TEST(who_may_be_picked)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -89,12 +89,11 @@ static void only_the_keys_of_a_server_in_maintenance_move(void **state) {
 /* The same when the file does not name it any more, whatever its place was. */
 static void only_the_keys_of_a_removed_server_move(void **state) {
     static unsigned after[KEYS];
-    static const uint32_t even[] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
     (void)state;
     make_bounded(1.25, WEIGHTS(1, 1, 1, 1, 1, 1, 1, 1, 1, 1));
     look(owners);
     tear_down(NULL);
-    for (unsigned i = 0; i < 9; i++) members[i] = (struct balance_member){.server = &servers[i + 1], .weight = even[i]};
+    memmove(members, members + 1, 9 * sizeof members[0]);
     balancer = balance_hash.make(members, 9, &settings);
     look(after);
     for (unsigned i = 0; i < KEYS; i++) after[i]++;
@@ -114,6 +113,61 @@ static void a_new_weight_moves_only_what_it_must(void **state) {
     unsigned moved = moved_from(owners, after, 4);
     assert_true(moved > KEYS * 7 / 100 && moved < KEYS * 95 / 1000);
     for (unsigned i = 0; i < KEYS; i++) assert_true(owners[i] == after[i] || after[i] == 4);
+}
+
+/* Each key goes once, from where it was to the one that comes back; nobody else gets any. */
+static void a_ramp_brings_keys_back_one_by_one(void **state) {
+    static unsigned home[KEYS], after[KEYS];
+    (void)state;
+    make_bounded(1.25, WEIGHTS(1, 1, 1, 1, 1, 1, 1, 1, 1, 1));
+    look(home);
+    go_down(4);
+    look(owners);
+    go_ready(4);
+    for (uint32_t share = 16; share <= 256; share += 16) {
+        set_share(4, share);
+        look(after);
+        for (unsigned i = 0; i < KEYS; i++)
+            if (after[i] != owners[i] && (after[i] != 4 || home[i] != 4)) fail_msg("key %u: to %u", i, after[i]);
+        double whole = 100.0 * share / (9 * 256 + share);
+        assert_share(4, whole - 0.7, whole + 0.7);
+        memcpy(owners, after, sizeof owners);
+    }
+    assert_memory_equal(owners, home, sizeof owners);
+}
+
+/* The same where weights differ. */
+static void a_ramp_moves_keys_one_way_only(void **state) {
+    static unsigned after[KEYS];
+    (void)state;
+    make_bounded(1.25, WEIGHTS(1, 4, 2, 5));
+    set_share(1, 16);
+    look(owners);
+    assert_parts(0.7, WEIGHTS(256, 4 * 16, 2 * 256, 5 * 256));
+    set_share(1, 128);
+    look(after);
+    assert_parts(1, WEIGHTS(1, 2, 2, 5));
+    for (unsigned i = 0; i < KEYS; i++) assert_true(owners[i] == after[i] || after[i] == 1);
+}
+
+static void all_ramp(void **state) {
+    static unsigned after[KEYS];
+    (void)state;
+    make_bounded(1.25, WEIGHTS(1, 1, 1, 1));
+    look(owners);
+    for (unsigned i = 0; i < 4; i++) set_share(i, 64);
+    look(after); /* alike: nothing moves */
+    assert_memory_equal(owners, after, sizeof owners);
+    set_share(3, 16);
+    look(after);
+    assert_parts(1.2, WEIGHTS(4, 4, 4, 1));
+    assert_true(moved_from(owners, after, 3) > 0);
+}
+
+static void ramps_are_by_weight(void **state) {
+    (void)state;
+    settings.bounded_load = 1.25;
+    check_idle_shares(&balance_hash);
 }
 
 static void the_next_try_goes_to_the_next_one(void **state) {
@@ -155,6 +209,28 @@ static void the_bound_is_by_weight(void **state) {
         uint32_t active = atomic_load(&servers[0].shared.active);
         assert_true(active <= 2 || active < 1.5 * running / 4 + 1);
     }
+}
+
+/* A ramping server is full sooner. */
+static void the_bound_is_by_share(void **state) {
+    (void)state;
+    make_bounded(1.5, WEIGHTS(1, 1, 1));
+    set_share(0, 64);
+    for (unsigned running = 1; running <= 400; running++) {
+        assert_true(server_acquire(pick_key(running, NULL)->server, 0));
+        uint32_t active = atomic_load(&servers[0].shared.active);
+        assert_true(active <= 2 || active < 1.5 * running / 9 + 1);
+    }
+}
+
+/* Nobody waits for a server that is out: the bound is of what the others run. */
+static void the_bound_is_of_those_left(void **state) {
+    (void)state;
+    make_bounded(1, WEIGHTS(1, 1, 1, 1));
+    go_full(2);
+    go_open(3);
+    for (unsigned i = 0; i < 40; i++) assert_true(server_acquire(pick_key(7, NULL)->server, 0));
+    for (unsigned i = 0; i < 2; i++) assert_int_equal(atomic_load(&servers[i].shared.active), 20);
 }
 
 /* Even while nothing else runs, a second request of the same key stays. */
@@ -206,6 +282,12 @@ static void threads_keep_the_shares(void **state) {
     assert_share(2, 48, 52);
 }
 
+static void threads_may_pick_while_servers_ramp(void **state) {
+    (void)state;
+    make_bounded(1.25, WEIGHTS(1, 1, 2));
+    pick_from_threads(ramp_now_and_then);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(keys_stay),
@@ -214,15 +296,22 @@ int main(void) {
         TEST(only_the_keys_of_a_server_in_maintenance_move),
         TEST(only_the_keys_of_a_removed_server_move),
         TEST(a_new_weight_moves_only_what_it_must),
+        TEST(a_ramp_brings_keys_back_one_by_one),
+        TEST(a_ramp_moves_keys_one_way_only),
+        TEST(all_ramp),
+        TEST(ramps_are_by_weight),
         TEST(the_next_try_goes_to_the_next_one),
         TEST(a_hot_key_spills_over),
         TEST(the_bound_is_by_weight),
+        TEST(the_bound_is_by_share),
+        TEST(the_bound_is_of_those_left),
         TEST(two_are_no_load),
         TEST(the_tightest_bound_is_round_robin),
         TEST(without_a_key_chance_decides),
         TEST(who_may_be_picked),
         TEST(parts_of_a_key_are_chained),
         TEST(threads_keep_the_shares),
+        TEST(threads_may_pick_while_servers_ramp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

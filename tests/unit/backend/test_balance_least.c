@@ -79,6 +79,46 @@ static void a_slow_server_gets_less(void **state) {
     assert_share(0, 4, 6);
 }
 
+static void ramps_are_by_weight(void **state) {
+    (void)state;
+    check_idle_shares(&balance_least_requests);
+}
+
+/* What runs goes by weight times share as well; and evenly again when the ramp is over. */
+static void ramps_decide_under_load(void **state) {
+    (void)state;
+    make(&balance_least_requests, WEIGHTS(1, 1, 2));
+    set_share(0, 64);
+    set_share(2, 128);
+    pick_busy(180, 40000);
+    assert_parts(0.5, WEIGHTS(1, 4, 4));
+    memset(got, 0, sizeof got);
+    now_us += 192000000;
+    pick_busy(160, 40000);
+    assert_parts(0.5, WEIGHTS(1, 1, 2));
+}
+
+/* (0 + 1) / 16 is as much as (15 + 1) / 256. */
+static void a_ramping_server_is_soon_busy(void **state) {
+    (void)state;
+    make(&balance_least_requests, WEIGHTS(1, 1));
+    set_share(0, 16);
+    set_active(1, 14);
+    for (unsigned i = 0; i < 100; i++) assert_ptr_equal(pick_but(NULL), &members[1]);
+    set_active(1, 16);
+    for (unsigned i = 0; i < 100; i++) assert_ptr_equal(pick_but(NULL), &members[0]);
+}
+
+static void the_rest_shares_by_weight(void **state) {
+    (void)state;
+    make(&balance_least_requests, WEIGHTS(1, 100, 2, 100));
+    go_open(1);
+    go_full(3);
+    pick_busy(120, 40000);
+    assert_parts(0.5, WEIGHTS(1, 0, 2, 0));
+    go_ready(3);
+}
+
 static void who_may_be_picked(void **state) {
     (void)state;
     check_who_may_be_picked(&balance_least_requests);
@@ -87,15 +127,15 @@ static void who_may_be_picked(void **state) {
 static void threads_may_pick_at_a_time(void **state) {
     (void)state;
     make(&balance_least_requests, WEIGHTS(1, 1, 2));
-    pick_from_threads(NULL);
+    pick_from_threads(ramp_now_and_then);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(the_least_busy_is_picked),   TEST(running_ones_count_by_weight),
-        TEST(equal_ones_draw_lots),       TEST(a_light_server_stays_light),
-        TEST(weights_decide_under_load),  TEST(weights_decide_while_all_are_idle),
-        TEST(a_slow_server_gets_less),    TEST(who_may_be_picked),
+        TEST(the_least_busy_is_picked),   TEST(running_ones_count_by_weight), TEST(equal_ones_draw_lots),
+        TEST(a_light_server_stays_light), TEST(weights_decide_under_load),    TEST(weights_decide_while_all_are_idle),
+        TEST(ramps_are_by_weight),        TEST(ramps_decide_under_load),      TEST(a_ramping_server_is_soon_busy),
+        TEST(the_rest_shares_by_weight),  TEST(a_slow_server_gets_less),      TEST(who_may_be_picked),
         TEST(threads_may_pick_at_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
