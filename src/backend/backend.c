@@ -24,8 +24,7 @@ static const struct balance_ops *const policies[] = {
 /* --- life ------------------------------------------------------------------------------------------------------- */
 
 static enum pick_result pick_for_waiter(struct waiter *w, uint64_t now_us);
-static void take_back(struct waiter *w, uint64_t now_us);
-static const struct queue_events group_events = {.pick = pick_for_waiter, .give_back = take_back};
+static const struct queue_events group_events = {.pick = pick_for_waiter};
 
 static bool acquire_servers(struct backend *b, struct registry *registry, struct error *e) {
     for (uint32_t i = 0; i < b->settings->server_count; i++) {
@@ -70,17 +69,17 @@ void backend_fini(struct backend *b, struct registry *registry) {
 
 /* --- picking ---------------------------------------------------------------------------------------------------- */
 
-/* Of the members with this standing there is one. */
-static bool some_stand(const struct balance_member *members, uint32_t count, enum standing standing, uint64_t now_us) {
-    for (uint32_t i = 0; i < count; i++)
-        if (member_standing(&members[i], now_us) == standing) return true;
+static bool some_are_busy(const struct backend *b, const struct pick_request *r) {
+    for (uint32_t i = 0; i < b->member_count; i++)
+        if (member_standing(&b->members[i], r->now_us) == STANDING_FULL && !tried_has(r->tried, b->members[i].server))
+            return true;
     return false;
 }
 
 /* Backups are for when the others fail, not for when they are busy: then one waits. */
 const struct balance_member *backend_pick(const struct backend *b, const struct pick_request *r) {
     const struct balance_member *m = b->primary->ops->pick(b->primary, r);
-    if (m || some_stand(b->members, b->member_count, STANDING_FULL, r->now_us)) return m;
+    if (m || some_are_busy(b, r)) return m;
     return b->secondary->ops->pick(b->secondary, r);
 }
 
@@ -96,12 +95,23 @@ static const struct balance_member *pick_again(const struct backend *b, const st
     return m ? m : backend_pick(b, &again);
 }
 
+static enum standing nearest_of(const struct balance_member *members, uint32_t count, uint64_t now_us) {
+    enum standing nearest = STANDING_OUT;
+    for (uint32_t i = 0; i < count; i++) {
+        enum standing standing = member_standing(&members[i], now_us);
+        if (standing < nearest) nearest = standing;
+    }
+    return nearest;
+}
+
+/* By the server that is nearest to taking an exchange. PICK_OK: one has become able to since nobody was found. */
 static enum pick_result why_none(const struct backend *b, uint64_t now_us) {
-    if (some_stand(b->members, b->member_count, STANDING_FULL, now_us)) return PICK_FULL;
-    if (some_stand(b->backups, b->backup_count, STANDING_FULL, now_us)) return PICK_FULL;
-    if (some_stand(b->members, b->member_count, STANDING_OPEN, now_us)) return PICK_OPEN;
-    if (some_stand(b->backups, b->backup_count, STANDING_OPEN, now_us)) return PICK_OPEN;
-    return PICK_NONE;
+    static const enum pick_result results[] = {
+        [STANDING_OK] = PICK_OK, [STANDING_FULL] = PICK_FULL, [STANDING_OPEN] = PICK_OPEN, [STANDING_OUT] = PICK_NONE};
+    enum standing member = nearest_of(b->members, b->member_count, now_us);
+    if (member <= STANDING_FULL) return results[member]; /* as in backend_pick: no backup is looked at */
+    enum standing backup = nearest_of(b->backups, b->backup_count, now_us);
+    return results[member < backup ? member : backup];
 }
 
 bool backend_reacquire(const struct balance_member *m, uint64_t now_us, struct lease *lease,
@@ -118,33 +128,45 @@ bool backend_reacquire(const struct balance_member *m, uint64_t now_us, struct l
     return true;
 }
 
-/* A place that another thread takes in between is one that stands no longer: the next pick sees it. */
+/* Another round is made only when another thread has taken or given back a place meanwhile: `now_us` stands still. */
 enum pick_result backend_acquire(const struct backend *b, const struct pick_request *r, struct lease *lease,
                                  struct breaker_change *change) {
-    const struct balance_member *m;
+    enum pick_result why;
     *lease = (struct lease){0};
     *change = (struct breaker_change){0};
-    while ((m = pick_again(b, r)))
-        if (backend_reacquire(m, r->now_us, lease, change)) return PICK_OK;
-    return why_none(b, r->now_us);
+    do {
+        const struct balance_member *m;
+        while ((m = pick_again(b, r)))
+            if (backend_reacquire(m, r->now_us, lease, change)) return PICK_OK;
+        why = why_none(b, r->now_us);
+    } while (why == PICK_OK);
+    return why;
 }
 
-void backend_report(struct lease *lease, enum breaker_result result, uint64_t now_us, struct breaker_change *change) {
+static void tell(struct lease *lease, enum breaker_result result, uint64_t now_us, struct breaker_change *change) {
     const struct balance_member *m = lease->member;
     struct server *s = m->server;
     *change = (struct breaker_change){0};
     if (!lease->told)
         breaker_leave(&s->shared.breaker, &s->shared.window, m->breaker, now_us, lease->ticket, result, change);
-    else if (result == BREAKER_FAILED)
+    else if (result == BREAKER_FAILED && !lease->failed)
         breaker_revoke(&s->shared.breaker, &s->shared.window, m->breaker, now_us, lease->ticket, change);
     lease->told = true;
+    if (result == BREAKER_FAILED) lease->failed = true;
     if (change->happened && change->to == BREAKER_CLOSED && !m->breaker->observe)
         server_begin_ramp(s, now_us, m->breaker->ramp_us);
 }
 
+/* A probe that has shown something may have made room for those who wait. */
+void backend_report(const struct backend *b, struct lease *lease, enum breaker_result result, uint64_t now_us,
+                    struct breaker_change *change) {
+    tell(lease, result, now_us, change);
+    if (lease->ticket.is_probe) queue_pump(&b->group->queue, now_us);
+}
+
 void backend_release(const struct backend *b, struct lease *lease, enum breaker_result result, uint64_t now_us,
                      struct breaker_change *change) {
-    backend_report(lease, result, now_us, change);
+    tell(lease, result, now_us, change);
     server_release(lease->member->server);
     lease->member = NULL;
     queue_pump(&b->group->queue, now_us);
@@ -154,8 +176,10 @@ uint64_t backend_wait_us(const struct backend *b, uint64_t now_us) {
     uint64_t least = 0;
     for (uint32_t i = 0; i < b->member_count + b->backup_count; i++) {
         const struct balance_member *m = i < b->member_count ? &b->members[i] : &b->backups[i - b->member_count];
+        if (member_standing(m, now_us) != STANDING_OPEN) continue;
         uint64_t wait = breaker_wait_us(&m->server->shared.breaker, now_us);
-        if (wait && (!least || wait < least)) least = wait;
+        if (!wait) wait = 1; /* its probes are under way */
+        if (!least || wait < least) least = wait;
     }
     return least;
 }
@@ -165,9 +189,4 @@ uint64_t backend_wait_us(const struct backend *b, uint64_t now_us) {
 static enum pick_result pick_for_waiter(struct waiter *w, uint64_t now_us) {
     w->request.now_us = now_us;
     return backend_acquire(w->backend, &w->request, &w->lease, &w->change);
-}
-
-static void take_back(struct waiter *w, uint64_t now_us) {
-    struct breaker_change change;
-    backend_release(w->backend, &w->lease, BREAKER_UNKNOWN, now_us, &change);
 }

@@ -6,51 +6,84 @@
 
 /* --- the word --------------------------------------------------------------------------------------------------- */
 
-/* The word unpacked. Widths in bits: 2 8 5 7 7 35. */
+/* The word unpacked. The lowest bits are the end of OPEN, or what HALF_OPEN knows of its probes. */
 struct view {
-    uint64_t state, generation, level, in_flight, succeeded;
-    uint64_t until_ms; /* of OPEN; wraps around after a year */
+    uint64_t state, generation, level;
+    uint64_t until_ms;
+    uint64_t since_s, in_flight, succeeded; /* since_s: when the last probe came; wraps around after a year */
 };
-enum { UNTIL_BITS = 35, COUNT_BITS = 7, LEVEL_BITS = 5, GENERATION_BITS = 8 };
+enum { STATE_BITS = 2, GENERATION_BITS = 12, LEVEL_BITS = 5, UNTIL_BITS = 45 };
+enum { SINCE_BITS = 25, COUNT_BITS = 10 }; /* probes: 1000 at most */
 enum {
-    SUCCEEDED_AT = UNTIL_BITS,
+    SUCCEEDED_AT = SINCE_BITS,
     IN_FLIGHT_AT = SUCCEEDED_AT + COUNT_BITS,
-    LEVEL_AT = IN_FLIGHT_AT + COUNT_BITS,
+    LEVEL_AT = UNTIL_BITS,
     GENERATION_AT = LEVEL_AT + LEVEL_BITS,
     STATE_AT = GENERATION_AT + GENERATION_BITS
 };
 _Static_assert((int)STATE_AT == (int)BREAKER_STATE_AT, "the header reads the state too");
+_Static_assert(STATE_AT + STATE_BITS == 64 && IN_FLIGHT_AT + COUNT_BITS == UNTIL_BITS, "the word is full");
 #define MASK(bits) ((1ULL << (bits)) - 1)
 
 static struct view unpack(uint64_t word) {
-    return (struct view){word >> STATE_AT,
-                         word >> GENERATION_AT & MASK(GENERATION_BITS),
-                         word >> LEVEL_AT & MASK(LEVEL_BITS),
-                         word >> IN_FLIGHT_AT & MASK(COUNT_BITS),
-                         word >> SUCCEEDED_AT & MASK(COUNT_BITS),
-                         word & MASK(UNTIL_BITS)};
+    struct view v = {.state = word >> STATE_AT,
+                     .generation = word >> GENERATION_AT & MASK(GENERATION_BITS),
+                     .level = word >> LEVEL_AT & MASK(LEVEL_BITS)};
+    if (v.state == BREAKER_OPEN) v.until_ms = word & MASK(UNTIL_BITS);
+    if (v.state != BREAKER_HALF_OPEN) return v;
+    v.since_s = word & MASK(SINCE_BITS);
+    v.succeeded = word >> SUCCEEDED_AT & MASK(COUNT_BITS);
+    v.in_flight = word >> IN_FLIGHT_AT & MASK(COUNT_BITS);
+    return v;
 }
 
 static uint64_t pack(struct view v) {
-    return v.state << STATE_AT | (v.generation & MASK(GENERATION_BITS)) << GENERATION_AT | v.level << LEVEL_AT |
-           v.in_flight << IN_FLIGHT_AT | v.succeeded << SUCCEEDED_AT | (v.until_ms & MASK(UNTIL_BITS));
+    uint64_t rest = v.state == BREAKER_OPEN
+                        ? v.until_ms
+                        : v.in_flight << IN_FLIGHT_AT | v.succeeded << SUCCEEDED_AT | (v.since_s & MASK(SINCE_BITS));
+    return v.state << STATE_AT | (v.generation & MASK(GENERATION_BITS)) << GENERATION_AT | v.level << LEVEL_AT | rest;
 }
 
-/* Until OPEN ends; 0: it has. Rounded up, so that what is announced is not too early. */
-static uint64_t rest_ms(struct view v, uint64_t now_us) {
-    uint64_t rest = (v.until_ms - now_us / 1000) & MASK(UNTIL_BITS);
-    return rest >> (UNTIL_BITS - 1) ? 0 : rest;
+/* Acquire, and release in move(): who sees a breaker closed sees its window emptied. */
+static uint64_t word_of(const struct breaker *b) {
+    return atomic_load_explicit(&b->word, memory_order_acquire);
 }
 
+/* Until OPEN ends; 0: it has. */
+static uint64_t rest_us(struct view v, uint64_t now_us) {
+    return v.until_ms * 1000 > now_us ? v.until_ms * 1000 - now_us : 0;
+}
+
+/* To the millisecond below, so that never more is announced than was asked for. What the word has no room for lasts a
+ * thousand years. */
 static struct view opened(struct view v, uint64_t now_us, uint64_t open_us, uint64_t level) {
-    uint64_t until_ms = (now_us + open_us) / 1000 + 1;
-    return (struct view){BREAKER_OPEN, v.generation + 1, level, 0, 0, until_ms};
+    const uint64_t longest_us = MASK(UNTIL_BITS) * 1000 - now_us;
+    uint64_t until_ms = (now_us + (open_us < longest_us ? open_us : longest_us)) / 1000;
+    return (struct view){.state = BREAKER_OPEN, .generation = v.generation + 1, .level = level, .until_ms = until_ms};
+}
+
+static uint64_t open_limit(const struct breaker_settings *s) {
+    return s->max_open_us > s->open_us ? s->max_open_us : s->open_us;
+}
+
+/* For so long no probe has ended that another could have come: uploads that trickle, say. They are written off, so that
+ * they do not keep a server out that is well. */
+static bool are_overdue(struct view v, const struct breaker_settings *s, uint64_t now_us) {
+    uint64_t age_s = (now_us / 1000000 - v.since_s) & MASK(SINCE_BITS);
+    bool is_ahead = age_s >> (SINCE_BITS - 1); /* the clock of whoever wrote it */
+    return !is_ahead && age_s > open_limit(s) / 1000000 + 1;
+}
+
+static bool lets_in(struct view v, const struct breaker_settings *s, uint64_t now_us) {
+    if (v.state == BREAKER_CLOSED) return true;
+    if (v.state == BREAKER_OPEN) return rest_us(v, now_us) == 0;
+    return v.in_flight < s->probes || are_overdue(v, s, now_us);
 }
 
 /* Replaces the word that was read as `old` and tells of it. */
 static bool move(struct breaker *b, uint64_t *old, struct view to, uint64_t now_us, struct breaker_change *change) {
     uint8_t from = (uint8_t)unpack(*old).state;
-    if (!atomic_compare_exchange_weak_explicit(&b->word, old, pack(to), memory_order_relaxed, memory_order_relaxed))
+    if (!atomic_compare_exchange_weak_explicit(&b->word, old, pack(to), memory_order_acq_rel, memory_order_acquire))
         return false;
     if (from == to.state) return true;
     *change = (struct breaker_change){.happened = true, .from = from, .to = (uint8_t)to.state};
@@ -61,91 +94,120 @@ static bool move(struct breaker *b, uint64_t *old, struct view to, uint64_t now_
 
 /* --- the window ------------------------------------------------------------------------------------------------- */
 
-/* slice number (16 bits) | requests (24 bits) | errors (24 bits) */
-enum { ERROR_BITS = 24, REQUEST_BITS = 24, NUMBER_BITS = 16, RING = BREAKER_SLICES + 2 };
+/* slice number (20 bits) | requests (22 bits) | errors (22 bits) */
+enum { ERROR_BITS = 22, REQUEST_BITS = 22, NUMBER_BITS = 20, RING = BREAKER_SLICES + 2 };
+/* So far ahead the clock of another thread may be, in slices: more when a window is very short. */
+enum { AHEAD_MAX = 8 * RING };
 
 static uint64_t slice_number(const struct breaker_settings *s, uint64_t now_us) {
     uint64_t length_us = s->window_us / BREAKER_SLICES;
     return now_us / (length_us ? length_us : 1);
 }
 
-static uint64_t slice_begin(uint64_t number) {
+/* How many slices the slot is ahead of this number; modulo. */
+static uint64_t slots_lead(uint64_t slot, uint64_t number) {
+    return ((slot >> (REQUEST_BITS + ERROR_BITS)) - number) & MASK(NUMBER_BITS);
+}
+
+/* What a slot holds already when this slice is counted in: nothing when that is a round older. What a thread whose
+ * clock is ahead has begun is not begun anew. */
+static uint64_t slot_for(uint64_t slot, uint64_t number) {
+    if (slot && slots_lead(slot, number) < AHEAD_MAX) return slot;
     return (number & MASK(NUMBER_BITS)) << (REQUEST_BITS + ERROR_BITS);
 }
 
-/* What a slice holds under this number: nothing when it is an older one's. */
-static uint64_t slice_under(uint64_t slice, uint64_t number) {
-    return slice >> (REQUEST_BITS + ERROR_BITS) == (number & MASK(NUMBER_BITS)) ? slice : slice_begin(number);
-}
-
+/* A full slice counts no more: its rate stands. */
 static void window_add(struct breaker_window *w, const struct breaker_settings *s, uint64_t now_us, unsigned requests,
                        unsigned errors) {
     uint64_t number = slice_number(s, now_us), new;
-    _Atomic uint64_t *slice = &w->slices[number % RING];
-    uint64_t old = atomic_load_explicit(slice, memory_order_relaxed);
+    size_t i = number % RING;
+    uint64_t old = atomic_load_explicit(&w->slices[i], memory_order_relaxed);
     do {
-        new = slice_under(old, number);
+        new = slot_for(old, number);
         if ((new >> ERROR_BITS &MASK(REQUEST_BITS)) == MASK(REQUEST_BITS)) return;
         if ((new &MASK(ERROR_BITS)) == MASK(ERROR_BITS)) return;
         new += ((uint64_t)requests << ERROR_BITS) + errors;
-    } while (!atomic_compare_exchange_weak_explicit(slice, &old, new, memory_order_relaxed, memory_order_relaxed));
+    } while (
+        !atomic_compare_exchange_weak_explicit(&w->slices[i], &old, new, memory_order_relaxed, memory_order_relaxed));
 }
 
 static void window_clear(struct breaker_window *w) {
     for (unsigned i = 0; i < RING; i++) atomic_store_explicit(&w->slices[i], 0, memory_order_relaxed);
 }
 
+/* The slices of the window, and those that threads ahead of this one have begun. An error whose request has been
+ * forgotten stands for one. */
 void breaker_window_read(const struct breaker_window *w, const struct breaker_settings *s, uint64_t now_us,
                          uint32_t *requests, uint32_t *errors) {
-    uint64_t number = slice_number(s, now_us);
+    uint64_t oldest = slice_number(s, now_us) - (BREAKER_SLICES - 1);
     *requests = *errors = 0;
-    for (uint64_t i = 0; i < BREAKER_SLICES && i <= number; i++) {
-        uint64_t slice = atomic_load_explicit(&w->slices[(number - i) % RING], memory_order_relaxed);
-        slice = slice_under(slice, number - i);
-        *requests += (uint32_t)(slice >> ERROR_BITS & MASK(REQUEST_BITS));
-        *errors += (uint32_t)(slice & MASK(ERROR_BITS));
+    for (unsigned i = 0; i < RING; i++) {
+        uint64_t slot = atomic_load_explicit(&w->slices[i], memory_order_relaxed);
+        if (slots_lead(slot, oldest) >= RING) continue;
+        *requests += (uint32_t)(slot >> ERROR_BITS & MASK(REQUEST_BITS));
+        *errors += (uint32_t)(slot & MASK(ERROR_BITS));
     }
+    if (*requests < *errors) *requests = *errors;
 }
 
 /* --- an exchange's way through it ------------------------------------------------------------------------------- */
 
 bool breaker_may_take(const struct breaker *b, const struct breaker_settings *s, uint64_t now_us) {
-    struct view v = unpack(atomic_load_explicit(&b->word, memory_order_relaxed));
-    if (!s->on || v.state == BREAKER_CLOSED) return true;
-    if (v.state == BREAKER_OPEN) return rest_ms(v, now_us) == 0;
-    return v.in_flight < s->probes;
+    return !s->on || lets_in(unpack(word_of(b)), s, now_us);
+}
+
+/* With a probe more. */
+static struct view with_probe(struct view v, const struct breaker_settings *s, uint64_t now_us) {
+    if (v.state == BREAKER_OPEN)
+        v = (struct view){.state = BREAKER_HALF_OPEN, .generation = v.generation + 1, .level = v.level};
+    if (v.in_flight >= s->probes) { /* the old ones are overdue */
+        v.generation++;
+        v.in_flight = 0;
+    }
+    v.in_flight++;
+    v.since_s = now_us / 1000000;
+    return v;
+}
+
+static struct breaker_ticket ticket_of(struct view v, bool is_probe) {
+    return (struct breaker_ticket){.is_probe = is_probe, .generation = v.generation & MASK(GENERATION_BITS)};
 }
 
 bool breaker_enter(struct breaker *b, const struct breaker_settings *s, uint64_t now_us, struct breaker_ticket *t,
                    struct breaker_change *change) {
-    uint64_t old = atomic_load_explicit(&b->word, memory_order_relaxed);
+    uint64_t old = word_of(b);
     *change = (struct breaker_change){0};
-    *t = (struct breaker_ticket){.generation = (uint8_t)unpack(old).generation};
-    if (!s->on) return true;
     for (;;) {
         struct view v = unpack(old);
-        *t = (struct breaker_ticket){.generation = (uint8_t)v.generation};
-        if (v.state == BREAKER_CLOSED) return true;
-        if (v.state == BREAKER_OPEN ? rest_ms(v, now_us) > 0 : v.in_flight >= s->probes) return s->observe;
-        if (v.state == BREAKER_OPEN) v = (struct view){BREAKER_HALF_OPEN, v.generation + 1, v.level, 0, 0, 0};
-        v.in_flight++;
-        if (move(b, &old, v, now_us, change)) {
-            *t = (struct breaker_ticket){.is_probe = true,
-                                         .generation = (uint8_t)(v.generation & MASK(GENERATION_BITS))};
-            return true;
-        }
+        *t = ticket_of(v, false);
+        if (!s->on || v.state == BREAKER_CLOSED) return true;
+        if (!lets_in(v, s, now_us)) return s->observe;
+        v = with_probe(v, s, now_us);
+        if (!move(b, &old, v, now_us, change)) continue;
+        *t = ticket_of(v, true);
+        return true;
     }
 }
 
-/* A failure while closed: opens when there were enough. */
+static bool is_current(struct view v, struct breaker_ticket t) {
+    return v.generation == t.generation;
+}
+
+/* Whether this is the failure that is too many. The allowance is for rates that are no binary fractions. */
+static bool are_too_many(const struct breaker_settings *s, uint32_t requests, uint32_t errors) {
+    return requests >= s->min_requests && (double)errors + 1e-6 >= s->error_rate * (double)requests;
+}
+
+/* A failure has been counted: opens when there were enough. */
 static void consider(struct breaker *b, const struct breaker_window *w, const struct breaker_settings *s,
-                     uint64_t now_us, struct breaker_change *change) {
+                     uint64_t now_us, struct breaker_ticket t, struct breaker_change *change) {
     uint32_t requests, errors;
-    uint64_t old = atomic_load_explicit(&b->word, memory_order_relaxed);
     breaker_window_read(w, s, now_us, &requests, &errors);
-    if (requests < s->min_requests || (double)errors < s->error_rate * (double)requests) return;
-    while (unpack(old).state == BREAKER_CLOSED) {
-        if (!move(b, &old, opened(unpack(old), now_us, s->open_us, 1), now_us, change)) continue;
+    if (!are_too_many(s, requests, errors)) return;
+    for (uint64_t old = word_of(b);;) {
+        struct view v = unpack(old);
+        if (v.state != BREAKER_CLOSED || !is_current(v, t)) return;
+        if (!move(b, &old, opened(v, now_us, s->open_us, 1), now_us, change)) continue;
         change->requests = requests;
         change->errors = errors;
         change->open_us = s->open_us;
@@ -153,85 +215,85 @@ static void consider(struct breaker *b, const struct breaker_window *w, const st
     }
 }
 
+/* After so many openings in a row. */
 static uint64_t open_time(const struct breaker_settings *s, uint64_t level) {
-    uint64_t limit = s->max_open_us > s->open_us ? s->max_open_us : s->open_us;
+    uint64_t limit = open_limit(s);
     return s->open_us <= limit >> level ? s->open_us << level : limit;
 }
 
-/* A probe has ended. Its result says nothing once another transition has been made. */
-static void end_probe(struct breaker *b, struct breaker_window *w, const struct breaker_settings *s, uint64_t now_us,
-                      struct breaker_ticket t, enum breaker_result result, struct breaker_change *change) {
-    uint64_t old = atomic_load_explicit(&b->word, memory_order_relaxed);
-    for (;;) {
-        struct view v = unpack(old), to = v;
-        if (v.state != BREAKER_HALF_OPEN || v.generation != t.generation) return;
-        if (to.in_flight) to.in_flight--; /* a revoked one was counted off already */
-        uint64_t open_us = open_time(s, v.level);
-        if (result == BREAKER_FAILED)
-            to = opened(v, now_us, open_us, v.level < MASK(LEVEL_BITS) ? v.level + 1 : v.level);
-        else if (result == BREAKER_SUCCEEDED && ++to.succeeded >= s->probes)
-            to = (struct view){.state = BREAKER_CLOSED, .generation = v.generation + 1};
-        if (!move(b, &old, to, now_us, change)) continue;
-        if (to.state == BREAKER_OPEN) change->open_us = open_us;
-        if (to.state == BREAKER_CLOSED) window_clear(w);
-        return;
-    }
+/* What HALF_OPEN becomes by the result of a probe. */
+static struct view without_probe(struct view v, const struct breaker_settings *s, uint64_t now_us,
+                                 enum breaker_result result) {
+    uint64_t level = v.level < MASK(LEVEL_BITS) ? v.level + 1 : v.level;
+    if (result == BREAKER_FAILED) return opened(v, now_us, open_time(s, v.level), level);
+    if (v.in_flight) v.in_flight--;
+    if (result == BREAKER_UNKNOWN || ++v.succeeded < s->probes) return v;
+    return (struct view){.state = BREAKER_CLOSED, .generation = v.generation + 1};
 }
 
-/* What began before the last transition says nothing of the time after it. */
-static bool is_current(const struct breaker *b, struct breaker_ticket t) {
-    return unpack(atomic_load_explicit(&b->word, memory_order_relaxed)).generation == t.generation;
+static void end_probe(struct breaker *b, struct breaker_window *w, const struct breaker_settings *s, uint64_t now_us,
+                      struct breaker_ticket t, enum breaker_result result, struct breaker_change *change) {
+    uint64_t old = word_of(b);
+    for (;;) {
+        struct view v = unpack(old), to;
+        if (v.state != BREAKER_HALF_OPEN || !is_current(v, t)) return;
+        to = without_probe(v, s, now_us, result);
+        /* Before, not after: the first failure of those that come now must not find the old ones. */
+        if (to.state == BREAKER_CLOSED) window_clear(w);
+        if (!move(b, &old, to, now_us, change)) continue;
+        if (to.state == BREAKER_OPEN) change->open_us = open_time(s, v.level);
+        return;
+    }
 }
 
 void breaker_leave(struct breaker *b, struct breaker_window *w, const struct breaker_settings *s, uint64_t now_us,
                    struct breaker_ticket t, enum breaker_result result, struct breaker_change *change) {
     *change = (struct breaker_change){0};
-    if (!s->on) return;
+    if (!s->on || !is_current(unpack(word_of(b)), t)) return;
     if (t.is_probe) {
         end_probe(b, w, s, now_us, t, result, change);
         return;
     }
     if (result == BREAKER_UNKNOWN) return;
-    if (!is_current(b, t)) return;
     window_add(w, s, now_us, 1, result == BREAKER_FAILED);
-    if (result == BREAKER_FAILED) consider(b, w, s, now_us, change);
+    if (result == BREAKER_FAILED) consider(b, w, s, now_us, t, change);
 }
 
 void breaker_revoke(struct breaker *b, struct breaker_window *w, const struct breaker_settings *s, uint64_t now_us,
                     struct breaker_ticket t, struct breaker_change *change) {
     *change = (struct breaker_change){0};
-    if (!s->on || !is_current(b, t)) return;
+    if (!s->on || !is_current(unpack(word_of(b)), t)) return;
     if (t.is_probe) {
         end_probe(b, w, s, now_us, t, BREAKER_FAILED, change);
         return;
     }
     window_add(w, s, now_us, 0, 1); /* the request was counted */
-    consider(b, w, s, now_us, change);
+    consider(b, w, s, now_us, t, change);
 }
 
 /* --- views and commands ----------------------------------------------------------------------------------------- */
 
 enum breaker_state breaker_state_get(const struct breaker *b) {
-    return (enum breaker_state)unpack(atomic_load_explicit(&b->word, memory_order_relaxed)).state;
+    return (enum breaker_state)unpack(word_of(b)).state;
 }
 
 uint64_t breaker_wait_us(const struct breaker *b, uint64_t now_us) {
-    struct view v = unpack(atomic_load_explicit(&b->word, memory_order_relaxed));
+    struct view v = unpack(word_of(b));
     if (v.state != BREAKER_OPEN) return 0;
-    uint64_t rest = rest_ms(v, now_us);
-    return rest > 1 ? (rest - 1) * 1000 : 1; /* `until` is rounded up */
+    uint64_t rest = rest_us(v, now_us);
+    return rest ? rest : 1;
 }
 
 void breaker_reset(struct breaker *b, struct breaker_window *w, uint64_t now_us, struct breaker_change *change) {
-    uint64_t old = atomic_load_explicit(&b->word, memory_order_relaxed);
+    uint64_t old = word_of(b);
     *change = (struct breaker_change){0};
+    window_clear(w);
     while (!move(b, &old, (struct view){.state = BREAKER_CLOSED, .generation = unpack(old).generation + 1}, now_us,
                  change)) {}
-    window_clear(w);
 }
 
 void breaker_trip(struct breaker *b, uint64_t now_us, uint64_t open_us, struct breaker_change *change) {
-    uint64_t old = atomic_load_explicit(&b->word, memory_order_relaxed);
+    uint64_t old = word_of(b);
     *change = (struct breaker_change){0};
     while (!move(b, &old, opened(unpack(old), now_us, open_us, 1), now_us, change)) {}
     change->open_us = open_us;

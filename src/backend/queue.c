@@ -4,7 +4,7 @@
 enum waiter_state {
     WAITER_QUEUED,
     WAITER_GRANTED, /* its mail is on the way, with `result` and `lease` */
-    WAITER_LEFT,    /* the same, but nobody wants it any more */
+    WAITER_LEFT,    /* the mail is on the way, but says nothing any more */
 };
 
 void queue_init(struct queue *q, const struct queue_events *events) {
@@ -22,10 +22,7 @@ void queue_fini(struct queue *q) {
 static void deliver(struct mail *mail, void *receiver) {
     struct waiter *w = LG_CONTAINER_OF(mail, struct waiter, mail);
     (void)receiver;
-    if (w->state == WAITER_GRANTED)
-        w->on_turn(w, (enum pick_result)w->result);
-    else if (w->result == PICK_OK)
-        w->queue->events->give_back(w, w->home->loop->now_us);
+    if (w->state == WAITER_GRANTED) w->on_turn(w, (enum pick_result)w->result);
     slab_put(w->slab, w);
 }
 
@@ -59,7 +56,7 @@ static void take_out(struct queue *q, struct waiter *w) {
     atomic_fetch_sub(&q->waiting, 1);
 }
 
-void queue_leave(struct waiter *w, uint64_t now_us) {
+bool queue_leave(struct waiter *w, uint64_t now_us, struct lease *lease, struct breaker_change *change) {
     struct queue *q = w->queue;
     pthread_mutex_lock(&q->lock);
     bool queued = w->state == WAITER_QUEUED;
@@ -68,9 +65,14 @@ void queue_leave(struct waiter *w, uint64_t now_us) {
     else
         w->state = WAITER_LEFT;
     pthread_mutex_unlock(&q->lock);
-    if (!queued) return;
+    if (!queued) {
+        *lease = w->lease;
+        *change = w->change;
+        return w->result == PICK_OK;
+    }
     slab_put(w->slab, w);
     queue_pump(q, now_us); /* the next one may be content with a server that this one was not */
+    return false;
 }
 
 void queue_pump(struct queue *q, uint64_t now_us) {

@@ -62,7 +62,7 @@ static enum breaker_result result_of_status(unsigned status) {
 
 void exchange_note_answer(struct exchange *x, unsigned status) {
     struct breaker_change change;
-    backend_report(&x->lease, result_of_status(status), x->env->loop.now_us, &change);
+    backend_report(x->route->backend, &x->lease, result_of_status(status), x->env->loop.now_us, &change);
     tell_change(x, x->picked, &change, FAILURE_bad_status);
 }
 
@@ -119,8 +119,14 @@ static void on_turn(struct waiter *w, enum pick_result r) {
 }
 
 void exchange_leave_queue(struct exchange *x) {
+    struct lease lease;
+    struct breaker_change change;
+    uint64_t now_us = x->env->loop.now_us;
     if (!x->waiter) return;
-    queue_leave(x->waiter, x->env->loop.now_us);
+    if (queue_leave(x->waiter, now_us, &lease, &change)) {
+        tell_change(x, lease.member, &change, FAILURE_NONE);
+        backend_release(x->route->backend, &lease, BREAKER_UNKNOWN, now_us, &change);
+    }
     if (x->cause == FAILURE_queue_timeout) metrics_add(&x->env->metrics, METRIC_queue_timeouts_total, 1);
     end_wait(x);
 }

@@ -34,11 +34,13 @@ bool backend_reacquire(const struct balance_member *m, uint64_t now_us, struct l
                        struct breaker_change *change);
 /* Tells the breaker how it goes before it ends: an answer has begun, a tunnel stands. A server whose breaker closes
  * begins to ramp. */
-void backend_report(struct lease *lease, enum breaker_result result, uint64_t now_us, struct breaker_change *change);
-/* Gives the place back and lets the next one in. `result` is told to the breaker, or taken back when it was told. */
+void backend_report(const struct backend *b, struct lease *lease, enum breaker_result result, uint64_t now_us,
+                    struct breaker_change *change);
+/* Gives the place back and lets the next one in. `result` is told to the breaker; a success that was told before is
+ * taken back by a failure. */
 void backend_release(const struct backend *b, struct lease *lease, enum breaker_result result, uint64_t now_us,
                      struct breaker_change *change);
-/* How long until the first of the open breakers lets a probe through; 0: none is open. */
+/* How long until the first of the breakers that keep servers out may let a probe through; 0: none keeps any out. */
 uint64_t backend_wait_us(const struct backend *b, uint64_t now_us);
 
 /* What its policy wants to know: a key for each pick, the servers' latencies. */

@@ -45,7 +45,7 @@ static inline enum standing member_standing(const struct balance_member *m, uint
         !breaker_may_take(&s->shared.breaker, m->breaker, now_us))
         return STANDING_OPEN;
     uint32_t max = m->settings->max_connections;
-    if (max && atomic_load_explicit(&s->shared.active, memory_order_relaxed) >= max) return STANDING_FULL;
+    if (max && server_active(s) >= max) return STANDING_FULL;
     return STANDING_OK;
 }
 

@@ -2,12 +2,13 @@
  *
  *   CLOSED --a failure is counted: at least min_requests in the window, error_rate of them failed--> OPEN
  *   OPEN --`open` has passed (twice as long after each failed probe, up to max_open), an exchange comes--> HALF_OPEN
- *   HALF_OPEN lets `probes` exchanges through at a time
+ *   HALF_OPEN lets `probes` exchanges through at a time; when max_open has passed and all still run, as many others
  *        --one of them fails--> OPEN          --`probes` of them have succeeded--> CLOSED, the window empty
  *
- * The word holds state, generation, failed openings in a row, probes in flight and succeeded, and the end of OPEN; it
- * is replaced as a whole, so exactly one thread makes each transition and is told of it. The window is a ring of
- * slices, each one word with its number, so that whoever comes first in a new slice begins it anew. */
+ * The word holds state, generation, how often it opened in a row and, as the state needs it, the end of OPEN or what
+ * became of the probes; it is replaced as a whole, so exactly one thread makes each transition and is told of it. The
+ * window is a ring of slices, each one word with its number, so that whoever comes first in a new slice begins it
+ * anew. The clocks of workers lag behind each other; nothing here takes them for equal. */
 #ifndef LOOMGATE_BACKEND_BREAKER_H
 #define LOOMGATE_BACKEND_BREAKER_H
 
@@ -21,7 +22,7 @@ enum { BREAKER_SLICES = 10 };
 
 /* All zero: closed, nothing counted. */
 struct breaker_window {
-    /* Ring: more slices than the window has, so that a thread whose clock lags finds its own. */
+    /* A ring with more slices than the window has, so that a thread whose clock lags finds its own. */
     _Alignas(LG_CACHE_LINE) _Atomic uint64_t slices[BREAKER_SLICES + 2];
 };
 struct breaker {
@@ -47,7 +48,7 @@ enum breaker_result {
 /* What an exchange carries from breaker_enter to breaker_leave or breaker_revoke. */
 struct breaker_ticket {
     bool is_probe;
-    uint8_t generation;
+    uint16_t generation;
 };
 
 /* The word's highest bits: what nearly every look at a server asks costs no call. */
@@ -61,11 +62,11 @@ bool breaker_may_take(const struct breaker *b, const struct breaker_settings *s,
  * With s->observe it always may. Off (s->on false): always may, nothing is counted. */
 bool breaker_enter(struct breaker *b, const struct breaker_settings *s, uint64_t now_us, struct breaker_ticket *t,
                    struct breaker_change *change);
-/* Its result is known: once. */
+/* Its result is known: once. What began before the last transition says nothing. */
 void breaker_leave(struct breaker *b, struct breaker_window *w, const struct breaker_settings *s, uint64_t now_us,
                    struct breaker_ticket t, enum breaker_result result, struct breaker_change *change);
 
-/* It was told as a success, but failed after all: in the middle of a long answer, say. */
+/* It was told as a success, but failed after all: in the middle of a long answer, say. Once, after breaker_leave. */
 void breaker_revoke(struct breaker *b, struct breaker_window *w, const struct breaker_settings *s, uint64_t now_us,
                     struct breaker_ticket t, struct breaker_change *change);
 

@@ -1,10 +1,11 @@
 /* queue.h: exchanges that wait for a server of one backend, first come first served over all workers.
  *
  *   queue_join -> QUEUED --queue_pump finds it a server--> GRANTED --mail to its worker--> on_turn
- *                   \--queue_leave--> gone                  \--queue_leave--> what it was granted is given back
+ *                   \--queue_leave--> gone                  \--queue_leave--> what it was granted goes to who leaves
  *
- * Nothing is forgotten: who joins has counted itself in `waiting` before it pumps, who gives a place back has done so
- * before it looks at `waiting` (both sequentially consistent), so one of the two sees the other. */
+ * Nobody is forgotten: who joins counts itself in `waiting` and then looks at the servers' `active`, who gives a place
+ * back counts it off `active` and then looks at `waiting`, all sequentially consistent, so one of the two sees the
+ * other. For what only time or an operator changes, the control thread pumps now and then. */
 #ifndef LOOMGATE_BACKEND_QUEUE_H
 #define LOOMGATE_BACKEND_QUEUE_H
 
@@ -23,7 +24,8 @@ enum pick_result {
 struct lease {
     const struct balance_member *member; /* NULL: none */
     struct breaker_ticket ticket;
-    bool told; /* the breaker knows how it went */
+    bool told;   /* the breaker knows how it went, and */
+    bool failed; /* that it did not go well */
 };
 
 struct backend;
@@ -32,9 +34,6 @@ struct queue_events {
     /* The first waiter wants a server: PICK_OK with the lease filled in, PICK_FULL when it must wait on; else it is
      * told so. Runs under the queue's lock, on any thread: must not call into the queue. */
     enum pick_result (*pick)(struct waiter *w, uint64_t now_us);
-    /* A waiter left after a server had been found for it: `w->lease` is to be given back. On its own thread, without
-     * the lock. */
-    void (*give_back)(struct waiter *w, uint64_t now_us);
 };
 
 /* Lives as long as the backend's name is in some configuration. */
@@ -74,8 +73,9 @@ struct waiter *queue_waiter_new(struct slab *slab, struct mailbox *home);
 /* At the end of the queue, then pumps: on_turn comes later, by mail, never before it returns. False: `max` wait
  * already; then the waiter is freed. */
 LG_MUST_CHECK bool queue_join(struct queue *q, struct waiter *w, uint32_t max, uint64_t now_us);
-/* The owner does not want its turn any more; on the waiter's thread, before on_turn. */
-void queue_leave(struct waiter *w, uint64_t now_us);
+/* The owner does not want its turn any more; on the waiter's thread, before on_turn. True: a place had been found for
+ * it already, which is the owner's now, to be given back, and so is the change, to be told. */
+LG_MUST_CHECK bool queue_leave(struct waiter *w, uint64_t now_us, struct lease *lease, struct breaker_change *change);
 /* A place may have become free: serves waiters in their order as long as there is one. Any thread. */
 void queue_pump(struct queue *q, uint64_t now_us);
 

@@ -40,7 +40,7 @@ struct server {
 
     /* Written by all workers, so on lines of its own. Relaxed order is enough but for `active`, see queue.h. */
     struct {
-        _Alignas(LG_CACHE_LINE) _Atomic uint32_t active; /* exchanges that use it now */
+        _Alignas(LG_CACHE_LINE) _Atomic uint32_t active; /* exchanges that use it now; see server_active() */
         _Atomic uint8_t admin;                           /* enum server_admin; one writer: the control thread */
         _Atomic uint8_t health;                          /* enum server_health; one writer: the control thread */
         struct latency latency;                          /* of its answers; fed only where a policy wants it */
@@ -57,13 +57,18 @@ static inline enum server_health server_health_get(const struct server *s) {
     return (enum server_health)atomic_load_explicit(&s->shared.health, memory_order_relaxed);
 }
 
+/* Sequentially consistent, as all that a decision to wait is made of: see queue.h. */
+static inline uint32_t server_active(const struct server *s) {
+    return atomic_load(&s->shared.active);
+}
+
 /* An exchange begins to use the server; false: `max` (0: no limit) use it already. */
 static inline bool server_acquire(struct server *s, uint32_t max) {
     if (!max) {
         atomic_fetch_add_explicit(&s->shared.active, 1, memory_order_relaxed);
         return true;
     }
-    uint32_t active = atomic_load_explicit(&s->shared.active, memory_order_relaxed);
+    uint32_t active = server_active(s);
     do
         if (active >= max) return false;
     while (!atomic_compare_exchange_weak(&s->shared.active, &active, active + 1));

@@ -129,6 +129,26 @@ static void an_address_that_cannot_be_resolved_is_an_error(void **state) {
     assert_int_equal(registry.servers.count, 0);
 }
 
+static const struct queue_events no_events;
+
+static void groups_are_known_by_the_backends_name(void **state) {
+    (void)state;
+    char name[] = "app";
+    struct group *g = registry_acquire_group(&registry, name, &no_events);
+    memset(name, 'x', 3); /* its name is its own */
+    assert_string_equal(g->name, "app");
+    assert_true(queue_is_empty(&g->queue));
+    assert_int_equal((uintptr_t)&g->queue % LG_CACHE_LINE, 0);
+    assert_ptr_equal(registry_acquire_group(&registry, "app", &no_events), g);
+    struct group *other = registry_acquire_group(&registry, "api", &no_events);
+    assert_ptr_not_equal(other, g);
+    registry_release_group(&registry, g);
+    assert_int_equal(registry.groups.count, 2);
+    registry_release_group(&registry, g);
+    registry_release_group(&registry, other);
+    assert_int_equal(registry.groups.count, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
@@ -140,6 +160,7 @@ int main(void) {
         TEST(after_the_last_reference_it_is_made_anew),
         TEST(maintenance_is_how_it_starts),
         TEST(an_address_that_cannot_be_resolved_is_an_error),
+        TEST(groups_are_known_by_the_backends_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

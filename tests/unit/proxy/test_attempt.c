@@ -50,23 +50,16 @@ static int tear_down(void **state) {
     return proxy_tear_down(state);
 }
 
-static unsigned load_of_server(void) {
-    return atomic_load(&request.member->server->shared.active);
-}
-
 static void an_idle_session_is_ready_at_once(void **state) {
     (void)state;
     proxy_add_idle();
     assert_true(attempt_start(&attempt, &request));
     assert_ptr_equal(attempt.session, pb.back_session);
     assert_true(attempt.connect_us == UINT64_MAX); /* nothing was connected */
-    assert_int_equal(load_of_server(), 1);
     attempt_end(&attempt);
     assert_ptr_equal(pb.session_shut, &pb.back_session->h1.session); /* not wanted: it is closed */
-    assert_int_equal(load_of_server(), 0);
     assert_int_equal(ready + failed, 0);
     attempt_end(&attempt);
-    assert_int_equal(load_of_server(), 0);
 }
 
 static void a_fresh_connection_becomes_a_session(void **state) {
@@ -139,7 +132,6 @@ static void a_failure_is_told_later(void **state) {
     assert_int_equal(failed, 0);
     LOOP_UNTIL(loop(), failed == 1);
     assert_int_equal(cause, FAILURE_connect_failed);
-    assert_int_equal(load_of_server(), 1); /* until attempt_end */
     close(port);
 }
 
@@ -147,7 +139,6 @@ static void ending_while_connecting(void **state) {
     (void)state;
     assert_false(attempt_start(&attempt, &request));
     attempt_end(&attempt);
-    assert_int_equal(load_of_server(), 0);
     loop_settle(loop());
     assert_int_equal(ready + failed, 0);
     assert_false(attempt_start(&attempt, &request)); /* and again */
