@@ -121,7 +121,7 @@ void conn_close(struct conn *c, enum conn_close_how how) {
     }
     c->state = CONN_CLOSING;
     c->loop->closing++;
-    c->paused = false;
+    c->paused = c->unseen = false;
     buf_clear(&c->in, &c->loop->chunks);
     conn_set_timeout(c, CONN_DRAIN_US, true);
     if (c->linger) conn_shutdown(c);
@@ -276,6 +276,12 @@ void conn_shutdown(struct conn *c) {
 
 /* --- reading ---------------------------------------------------------------------------------------------------- */
 
+/* What is kept because the owner paused comes before anything else is read, or a peer that only sends would pile up
+ * here what it is not read for. */
+static void conn_note_unseen(struct conn *c) {
+    c->unseen = c->in.bytes && (c->paused || c->yielded);
+}
+
 /* Presents kept bytes, if the owner takes any now. */
 static void conn_present_kept(struct conn *c) {
     c->in_read = true;
@@ -286,6 +292,7 @@ static void conn_present_kept(struct conn *c) {
         if (!n) break;
     }
     c->in_read = false;
+    conn_note_unseen(c);
 }
 
 static void conn_tell_eof(struct conn *c) {
@@ -312,14 +319,16 @@ static void conn_take(struct conn *c, size_t n) {
     size_t taken = c->events->on_read(c, bytes);
     c->in_read = false;
     if (taken < n && c->events) buf_append(&c->in, &c->loop->chunks, slice_from(bytes.p + taken, n - taken));
+    conn_note_unseen(c);
 }
 
 static void conn_on_readable(struct conn *c) {
-    if (c->yielded) return; /* what is kept comes first */
+    if (c->yielded) return;
     if (c->paused) {
         conn_watch(c, false, c->writing); /* only now: many a pause ends before the next byte */
         return;
     }
+    if (c->unseen) return; /* it has been resumed in this turn */
     ssize_t n = c->transport->read(c->io.fd, c->loop->read_buffer, LOOP_READ_SIZE);
     if (n < 0) {
         if (errno != EAGAIN) conn_break(c, errno);

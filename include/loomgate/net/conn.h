@@ -68,6 +68,7 @@ struct conn {
     bool linger : 1;
     bool reads_on : 1;
     bool yielded : 1;
+    bool unseen : 1; /* bytes are kept that the owner has not been offered since it paused */
     uint64_t bytes_in, bytes_out;
 };
 

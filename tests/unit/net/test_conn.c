@@ -68,6 +68,29 @@ static void a_pause_keeps_bytes_in_the_kernel(void **state) {
     assert_got(&owner, "later");
 }
 
+static void resume_owner(struct task *task) {
+    (void)task;
+    conn_resume(owner.c);
+}
+
+/* Or an owner that takes little at a time, and goes on in the turn that has news, would have all that its peer sends
+ * piled up. */
+static void what_is_kept_comes_before_what_is_new(void **state) {
+    (void)state;
+    static char much[LOOP_READ_SIZE];
+    struct task resume;
+    task_init(&resume, resume_owner);
+    owner.take = 10;
+    owner.pause_on_read = true;
+    for (unsigned i = 0; i < 40; i++) {
+        peer_push(&peer, slice_from(much, sizeof much));
+        loop_next_turn(&loop, &resume);
+        loop_turns(&loop, 2);
+    }
+    assert_true(owner.reads >= 39);
+    assert_true(owner.c->in.bytes <= LOOP_READ_SIZE);
+}
+
 static void a_pause_inside_on_read_keeps_the_rest(void **state) {
     (void)state;
     owner.take = 3;
@@ -412,6 +435,7 @@ int main(void) {
         PAIR(bytes_not_taken_are_kept),
         PAIR(an_owner_that_takes_nothing_is_not_asked_in_vain),
         PAIR(a_pause_keeps_bytes_in_the_kernel),
+        PAIR(what_is_kept_comes_before_what_is_new),
         PAIR(a_pause_inside_on_read_keeps_the_rest),
         PAIR(the_end_waits_behind_kept_bytes),
         PAIR(large_reads_come_in_pieces),
