@@ -13,7 +13,7 @@ struct view {
     uint64_t since_s, in_flight, succeeded; /* since_s: when the last probe came; wraps around after a year */
 };
 enum { STATE_BITS = 2, GENERATION_BITS = 12, LEVEL_BITS = 5, UNTIL_BITS = 45 };
-enum { SINCE_BITS = 25, COUNT_BITS = 10 }; /* probes: 1000 at most */
+enum { SINCE_BITS = 25, COUNT_BITS = 10 }; /* of probes: ample */
 enum {
     SUCCEEDED_AT = SINCE_BITS,
     IN_FLIGHT_AT = SUCCEEDED_AT + COUNT_BITS,
