@@ -2,6 +2,7 @@
 #ifndef LOOMGATE_RUNTIME_RUNTIME_INTERNAL_H
 #define LOOMGATE_RUNTIME_RUNTIME_INTERNAL_H
 
+#include "loomgate/backend/health.h"
 #include "loomgate/runtime/runtime.h"
 #include "loomgate/runtime/worker.h"
 
@@ -10,6 +11,8 @@ struct runtime {
     struct mailbox box;
     struct registry registry;
     struct snapshot *snapshot;
+    struct metrics metrics; /* the control thread's own shard */
+    struct checks checks;
     struct gate gate;
     struct worker **workers;
     unsigned worker_count, started, drained;
