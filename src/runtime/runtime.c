@@ -62,10 +62,8 @@ static void remove_socket_files(struct runtime *r) {
 /* Those who wait for a server go to the one that came back, or hear that none is left. */
 static void on_health_change(struct checks *c, struct server *server) {
     struct runtime *r = c->owner;
-    for (uint32_t i = 0; i < r->snapshot->backend_count; i++) {
-        const struct backend *b = &r->snapshot->backends[i];
-        if (strcmp(b->settings->name, server->backend) == 0) queue_pump(&b->group->queue, r->loop.now_us);
-    }
+    const struct backend *b = backend_of(r, server);
+    if (b) queue_pump(&b->group->queue, r->loop.now_us);
 }
 
 static void check_members(struct runtime *r, const struct backend *b, const struct balance_member *v, uint32_t count) {
@@ -77,7 +75,7 @@ static void check_servers(struct runtime *r) {
     checks_begin(&r->checks);
     for (uint32_t i = 0; i < r->snapshot->backend_count; i++) {
         const struct backend *b = &r->snapshot->backends[i];
-        if (b->settings->health.kind == HEALTH_OFF) continue;
+        if (!b->settings->health.on) continue;
         check_members(r, b, b->members, b->member_count);
         check_members(r, b, b->backups, b->backup_count);
     }

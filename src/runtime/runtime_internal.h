@@ -29,6 +29,8 @@ struct runtime {
     bool is_bound;                     /* on_bind was called */
 };
 
+/* drain.c: the server's backend in the configuration in force; NULL when it is in none any more. */
+const struct backend *backend_of(const struct runtime *r, const struct server *server);
 /* drain.c: forgets the limits of time that are set. */
 void drains_fini(struct runtime *r);
 

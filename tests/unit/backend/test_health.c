@@ -6,6 +6,8 @@
 #include "../../support/conn_pair.h"
 #include "../../support/random.h"
 
+#include "loomgate/net/socket.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -203,6 +205,27 @@ static void without_a_host_it_is_the_address(void **state) {
     check(&server);
     listener_accept(listener, &loop, &peer);
     peer_expect(&peer, &loop, "GET /ping HTTP/1.1\r\nHost: 10.1.2.3:80\r\n");
+}
+
+static void over_a_unix_socket_it_is_localhost(void **state) {
+    (void)state;
+    char dir[] = "/tmp/lg-health-XXXXXX", path[64];
+    struct error e;
+    int unix_listener;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/app", dir);
+    server.addr = addr_make_unix(path);
+    assert_true(socket_listen(&server.addr, false, 16, 1, &unix_listener, &e));
+    server_settings.address = (struct address_setting){.kind = ADDRESS_UNIX, .text = "unix:app", .host = path};
+    check(&server);
+    listener_accept(unix_listener, &loop, &peer);
+    peer_expect_part(&peer, &loop, "\r\nHost: localhost\r\n");
+    peer_say(&peer, OK);
+    wait_result(0);
+    expect_result(true, "status 200");
+    close(unix_listener);
+    unlink(path);
+    rmdir(dir);
 }
 
 static void a_good_answer_is_known_by_its_head(void **state) {
@@ -433,6 +456,16 @@ static void no_connection_in_time(void **state) {
     close(full);
 }
 
+/* How often a word stands in a file; closes it. */
+static unsigned count_in(FILE *f, const char *word) {
+    char line[512];
+    unsigned found = 0;
+    rewind(f);
+    while (fgets(line, sizeof line, f)) found += strstr(line, word) != NULL;
+    fclose(f);
+    return found;
+}
+
 /* Not the server's fault: it is as if the check had not been due. */
 static void without_descriptors_checks_are_left_out(void **state) {
     (void)state;
@@ -440,12 +473,18 @@ static void without_descriptors_checks_are_left_out(void **state) {
     assert_return_code(getrlimit(RLIMIT_NOFILE, &before), errno);
     none = before;
     none.rlim_cur = 0;
+    FILE *log = tmpfile();
+    int kept = dup(2);
+    dup2(fileno(log), 2);
     check(&server);
     assert_return_code(setrlimit(RLIMIT_NOFILE, &none), errno);
     LOOP_UNTIL(&loop, checks.shortage_us);
     uint64_t first = checks.shortage_us;
     LOOP_UNTIL(&loop, checks.shortage_us > first);
     assert_return_code(setrlimit(RLIMIT_NOFILE, &before), errno);
+    dup2(kept, 2);
+    close(kept);
+    assert_int_equal(count_in(log, "checks_skipped"), 1); /* told once */
     assert_int_equal(server.health.checks, 0);
     assert_int_equal(count(METRIC_health_checks_total), 0);
     answer(OK);
@@ -667,6 +706,7 @@ int main(void) {
         CHECK(checks_come_faster_while_the_state_is_changing),
         CHECK(the_request_is_plain),
         CHECK(without_a_host_it_is_the_address),
+        CHECK(over_a_unix_socket_it_is_localhost),
         CHECK(a_good_answer_is_known_by_its_head),
         CHECK(an_answer_may_come_in_pieces),
         CHECK(interim_answers_are_passed_over),
