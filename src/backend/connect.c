@@ -50,8 +50,7 @@ void connect_init(struct connect *k, struct loop *loop, const struct connect_eve
     task_init(&k->failed, on_failed_at_once);
 }
 
-/* What the process or the system lacks for a moment: not the server's fault. */
-static bool is_shortage(int error_number) {
+bool connect_is_shortage(int error_number) {
     return error_number == EMFILE || error_number == ENFILE || error_number == ENOBUFS || error_number == ENOMEM;
 }
 
@@ -64,7 +63,7 @@ bool connect_start(struct connect *k, const struct server *server, uint64_t time
         return true;
     }
     k->error_number = errno;
-    if (is_shortage(k->error_number)) return false;
+    if (connect_is_shortage(k->error_number)) return false;
     loop_defer(k->loop, &k->failed);
     return true;
 }

@@ -79,7 +79,7 @@ static void on_limit(struct deadline *limit) {
     drain_free(d);
 }
 
-static const struct backend *backend_of(const struct runtime *r, const struct server *server) {
+const struct backend *backend_of(const struct runtime *r, const struct server *server) {
     for (uint32_t i = 0; i < r->snapshot->backend_count; i++)
         if (strcmp(r->snapshot->backends[i].settings->name, server->backend) == 0) return &r->snapshot->backends[i];
     return NULL;

@@ -1,4 +1,4 @@
-/* runtime.c: the control thread: workers, signals, shutdown. */
+/* runtime.c: the control thread: workers, signals, health checks, shutdown. */
 #include "runtime_internal.h"
 
 #include "loomgate/net/socket.h"
@@ -55,6 +55,31 @@ static bool listen_on_all(struct runtime *r, struct error *e) {
 static void remove_socket_files(struct runtime *r) {
     for (unsigned i = 0; i < r->socket_file_count; i++) unlink(r->socket_files[i]);
     free(r->socket_files);
+}
+
+/* --- health checks ---------------------------------------------------------------------------------------------- */
+
+/* Those who wait for a server go to the one that came back, or hear that none is left. */
+static void on_health_change(struct checks *c, struct server *server) {
+    struct runtime *r = c->owner;
+    const struct backend *b = backend_of(r, server);
+    if (b) queue_pump(&b->group->queue, r->loop.now_us);
+}
+
+static void check_members(struct runtime *r, const struct backend *b, const struct balance_member *v, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++)
+        checks_put(&r->checks, v[i].server, &b->settings->health, v[i].settings, b->settings->slow_start_us);
+}
+
+static void check_servers(struct runtime *r) {
+    checks_begin(&r->checks);
+    for (uint32_t i = 0; i < r->snapshot->backend_count; i++) {
+        const struct backend *b = &r->snapshot->backends[i];
+        if (!b->settings->health.on) continue;
+        check_members(r, b, b->members, b->member_count);
+        check_members(r, b, b->backups, b->backup_count);
+    }
+    checks_end(&r->checks);
 }
 
 /* --- stopping --------------------------------------------------------------------------------------------------- */
@@ -184,6 +209,7 @@ static bool runtime_start(struct runtime *r, const char *pid_path, struct error 
     const struct global_settings *g = &r->snapshot->config->global;
     r->gate.limit = g->max_connections;
     check_descriptors(r);
+    check_servers(r);
     make_workers(r);
     if (!listen_on_all(r, e) || !write_pid(pid_path, e)) return false;
     r->pid_written = pid_path != NULL;
@@ -213,6 +239,7 @@ static void runtime_stop(struct runtime *r) {
     free(r->workers);
     for (size_t i = 0; i < LG_COUNT(r->signals); i++) ev_signal_stop(r->loop.ev, &r->signals[i]);
     remove_socket_files(r);
+    checks_fini(&r->checks);
     if (r->snapshot) snapshot_unref(r->snapshot, &r->registry);
     registry_fini(&r->registry);
     deadline_cancel(&r->grace);
@@ -242,6 +269,9 @@ int runtime_run(struct config *config, const char *pid_path, const struct runtim
     deadline_init(&r->pump, on_pump);
     list_init(&r->drains);
     registry_init(&r->registry);
+    checks_init(&r->checks, &r->loop, &r->metrics);
+    r->checks.owner = r;
+    r->checks.on_change = on_health_change;
     r->snapshot = snapshot_build(config, &r->registry, &e);
     bool ok = r->snapshot && runtime_start(r, pid_path, &e);
     if (ok)

@@ -33,7 +33,7 @@ const struct metrics *runtime_worker_metrics(const struct runtime *r, unsigned w
 }
 
 uint64_t runtime_metric(const struct runtime *r, enum metric m) {
-    uint64_t sum = 0;
+    uint64_t sum = atomic_load_explicit(&r->metrics.v[m], memory_order_relaxed);
     for (unsigned i = 0; i < r->worker_count; i++)
         sum += atomic_load_explicit(&r->workers[i]->env.metrics.v[m], memory_order_relaxed);
     return sum;

@@ -2,6 +2,7 @@
 #ifndef LOOMGATE_RUNTIME_RUNTIME_INTERNAL_H
 #define LOOMGATE_RUNTIME_RUNTIME_INTERNAL_H
 
+#include "loomgate/backend/health.h"
 #include "loomgate/runtime/runtime.h"
 #include "loomgate/runtime/worker.h"
 
@@ -10,6 +11,8 @@ struct runtime {
     struct mailbox box;
     struct registry registry;
     struct snapshot *snapshot;
+    struct metrics metrics; /* the control thread's own shard */
+    struct checks checks;
     struct gate gate;
     struct worker **workers;
     unsigned worker_count, started, drained;
@@ -26,6 +29,8 @@ struct runtime {
     bool is_bound;                     /* on_bind was called */
 };
 
+/* drain.c: the server's backend in the configuration in force; NULL when it is in none any more. */
+const struct backend *backend_of(const struct runtime *r, const struct server *server);
 /* drain.c: forgets the limits of time that are set. */
 void drains_fini(struct runtime *r);
 

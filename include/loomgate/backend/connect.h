@@ -26,6 +26,9 @@ struct connect { /* embedded; nothing to free */
     const struct addr *client, *local; /* for the PROXY header; valid until the callback */
 };
 
+/* Whether that is what the process or the system lacks for a moment: not the server's fault. */
+bool connect_is_shortage(int error_number);
+
 void connect_init(struct connect *k, struct loop *loop, const struct connect_events *events);
 /* True: a callback follows, never before it returns. False: nothing was begun and nothing follows, because the process
  * lacks descriptors or memory; errno says which. timeout_us 0: as long as the kernel tries. */

@@ -27,7 +27,7 @@ struct health_state {
     uint64_t latency_us;     /* how long it took */
     bool last_passed;
     uint16_t last_status; /* of an HTTP answer; 0: none */
-    char reason[96];      /* of the last check, for eyes: "status 503", "connection refused" */
+    char reason[96];      /* of the last check, for eyes: "status 503", "Connection refused" */
 };
 
 struct server {

@@ -72,7 +72,8 @@ struct conn {
     uint64_t bytes_in, bytes_out;
 };
 
-/* Takes over a connected, non-blocking socket. */
+/* Takes over a connected, non-blocking socket. One that still connects will do where the owner writes at once: what
+ * does not leave yet waits for the connection, and its failure comes as on_error. */
 struct conn *conn_adopt(struct loop *loop, int fd, const struct conn_events *events, void *owner);
 /* Begins to connect; on_open or on_error follows. NULL with errno when it failed at once (no descriptors, no route...).
  */
