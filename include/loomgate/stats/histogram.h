@@ -1,8 +1,8 @@
 /* histogram.h: log-linear buckets of durations: which bucket a duration is in, what a bucket stands for, percentiles.
  *
  * Below 128 us each microsecond has a bucket; above, each octave has 64 of equal width. A bucket stands for its middle,
- * so no value is off by more than half a bucket: 1/128, 0.8 %. (The shape is that of Gil Tene's HdrHistogram.) Durations
- * are whole microseconds; what takes 2^37 us (38 hours) or more is in the last bucket. */
+ * so no value is off by more than half a bucket: 1/128, 0.8 %. (The shape is that of Gil Tene's HdrHistogram.)
+ * Durations are whole microseconds; what takes 2^37 us (38 hours) or more is in the last bucket. */
 #ifndef LOOMGATE_STATS_HISTOGRAM_H
 #define LOOMGATE_STATS_HISTOGRAM_H
 
@@ -36,6 +36,7 @@ struct histogram_summary {
     uint64_t count;
     double p50_us, p90_us, p95_us, p99_us, p999_us, max_us;
 };
-void histogram_summarise(const uint64_t counts[HISTOGRAM_BUCKETS], struct histogram_summary *out);
+/* Of the first `end` buckets; the others are empty. */
+void histogram_summarise(const uint64_t *counts, unsigned end, struct histogram_summary *out);
 
 #endif

@@ -2,9 +2,9 @@
  *
  *   recorder -> chunk of 256 -> shard of a series -> counters, causes, block of 64 buckets
  *
- * Everything is made when it is first needed, published by a release store, and stays until recorder_fini(): the control
- * thread (telemetry.h) reads along at any time. In the steady state recording is plain loads and stores of lines that
- * no other thread writes: no lock, no locked instruction, no malloc. */
+ * Everything is made when it is first needed, published by a release store, and stays until recorder_fini(): the
+ * control thread (telemetry.h) reads along at any time. In the steady state recording is plain loads and stores of
+ * lines that no other thread writes: no lock, no locked instruction, no malloc. */
 #ifndef LOOMGATE_STATS_RECORDER_H
 #define LOOMGATE_STATS_RECORDER_H
 

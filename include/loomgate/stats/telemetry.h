@@ -26,8 +26,7 @@ struct series {
     unsigned refs;
     struct list node;        /* among those of its kind, the eldest first */
     struct slice key;        /* in the map */
-    struct history *history; /* NULL: never had traffic */
-    struct baseline *base;   /* what the shards held when it came; NULL: nothing */
+    struct history *history; /* NULL: no traffic yet */
 };
 
 /* "frontend", "route", "backend", "server". */
@@ -38,19 +37,19 @@ struct telemetry {
     struct map map;
     uint32_t *free_ids; /* of series that have ended */
     uint32_t free_count, free_room, id_limit;
-    struct recorder **recorders;
+    const struct recorder **recorders;
     unsigned recorder_count;
     struct timeline timeline;
-    struct tick_scratch *scratch; /* NULL until the first tick */
+    struct telemetry_scratch *scratch; /* NULL until it is first needed */
     size_t series_bytes, history_bytes;
 };
 
 void telemetry_init(struct telemetry *t);
 /* All series must have been released. */
 void telemetry_fini(struct telemetry *t);
-/* Once for each worker, before it records. It is borrowed until telemetry_fini() or telemetry_forget_recorders(). */
-void telemetry_add_recorder(struct telemetry *t, struct recorder *r);
-void telemetry_forget_recorders(struct telemetry *t);
+/* Once for each worker, before it records. Borrowed: nothing may be asked of `t` once a recorder has ended, but for
+ * telemetry_release() and telemetry_fini(). */
+void telemetry_add_recorder(struct telemetry *t, const struct recorder *r);
 /* 1 to WINDOWS_MAX lengths, ascending, at least 1 s each. Other ones than before begin anew at `now_us`
  * (CLOCK_MONOTONIC). */
 void telemetry_set_windows(struct telemetry *t, const uint64_t *lengths_us, unsigned count, uint64_t now_us);
@@ -81,9 +80,10 @@ struct stats_view {
     uint64_t span_us;   /* what it covers now: its length, give or take half a slice; less soon after the start */
     uint64_t exchanges, errors, tries, retries, bytes_in, bytes_out;
     double rps, error_rate, retries_per_s, bytes_in_per_s, bytes_out_per_s; /* over span_us */
-    struct histogram_summary measures[MEASURE_COUNT]; /* of QUEUE: over all exchanges, 0 for who did not wait */
+    /* Of QUEUE: over all exchanges, 0 for who did not wait. */
+    struct histogram_summary measures[MEASURE_COUNT];
 };
-/* `window`: index into t->timeline.windows. False before the first tick, with everything 0. */
+/* `window`: index into t->timeline.windows. False, with everything 0, before the first tick. */
 bool window_read(const struct telemetry *t, const struct series *s, unsigned window, struct stats_view *out);
 /* The window of that length, or the next longer one, or the longest. */
 unsigned telemetry_window_find(const struct telemetry *t, uint64_t length_us);
@@ -101,8 +101,7 @@ struct stats_distribution {
     uint64_t count, sum_us;
     uint64_t below[HISTOGRAM_BLOCKS];
 };
-void telemetry_distribution(const struct telemetry *t, const struct series *s, enum measure m,
-                            struct stats_distribution *out);
+void telemetry_distribution(const struct series *s, enum measure m, struct stats_distribution *out);
 
 /* Bytes of the heap, for `show memory`. */
 struct telemetry_memory {

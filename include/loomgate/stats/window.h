@@ -3,13 +3,13 @@
  *   now <- | 1 s | 1 s | ... 10 of them | 6 s | 6 s | ... to 1 min | 30 s | 30 s | ... to 5 min | -> dropped
  *            ^ open                      level 1                     level 2
  *
- * (For the windows 1 s, 10 s, 1 min, 5 min.) A slice is as long as a tenth of the shortest window that still reaches it,
- * at least 1 s; as it grows older it is merged into longer ones. A window is the newest slice and those before whose
- * middle is not older than the window is long. So it forgets exactly: what happened stays for at least the length of
- * the window less half a slice, and is gone at the latest with the tick that comes when its slice's middle is older than
- * that; after the window's length plus one slice (of at least two ticks' length; where slices are one tick, plus one
- * tick) nothing of it is left. Rates are taken over what the slices really cover, so neither late ticks nor the length
- * of slices distorts them. */
+ * (For the windows 1 s, 10 s, 1 min, 5 min.) A slice is as long as a tenth of the shortest window that still reaches
+ * it, at least 1 s; as it grows older it is merged into longer ones. A window is the newest slice and those before
+ * whose middle is not older than the window is long. So it forgets exactly: what happened stays for at least the length
+ * of the window less half a slice, and is gone at the latest with the tick that comes when its slice's middle is older
+ * than that; after the window's length plus one slice (of at least two ticks' length; where slices are one tick, plus
+ * one tick) nothing of it is left. Rates are taken over what the slices really cover, so neither late ticks nor the
+ * length of slices distorts them. */
 #ifndef LOOMGATE_STATS_WINDOW_H
 #define LOOMGATE_STATS_WINDOW_H
 
