@@ -85,10 +85,14 @@ static struct bucket_block *block_make(struct recorder *r, struct shard *s, unsi
 }
 
 static inline void count_duration(struct recorder *r, struct shard *s, unsigned measure, unsigned index) {
-    struct bucket_block *b = s->blocks[measure][index / HISTOGRAM_BLOCK];
-    if (LG_UNLIKELY(!b)) b = block_make(r, s, measure, index / HISTOGRAM_BLOCK);
-    _Atomic uint32_t *bucket = &b->buckets[index % HISTOGRAM_BLOCK];
-    atomic_store_explicit(bucket, atomic_load_explicit(bucket, memory_order_relaxed) + 1, memory_order_relaxed);
+    unsigned block = index / HISTOGRAM_BLOCK;
+    struct bucket_block *b = s->blocks[measure][block];
+    if (LG_UNLIKELY(!b)) b = block_make(r, s, measure, block);
+    _Atomic uint64_t *pair = &b->pairs[index % HISTOGRAM_BLOCK / 2];
+    uint64_t one = UINT64_C(1) << index % 2 * 32;
+    atomic_store_explicit(pair, atomic_load_explicit(pair, memory_order_relaxed) + one, memory_order_relaxed);
+    _Atomic uint32_t *moved = &s->moved[measure][block];
+    atomic_store_explicit(moved, atomic_load_explicit(moved, memory_order_relaxed) + 1, memory_order_release);
 }
 
 static void count_error(struct recorder *r, struct shard *s, enum failure f) {

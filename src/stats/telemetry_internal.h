@@ -6,13 +6,14 @@
 #include "loomgate/stats/telemetry.h"
 
 struct seen_block {
-    uint32_t buckets[HISTOGRAM_BLOCK];
+    uint64_t pairs[HISTOGRAM_BLOCK / 2];
 };
 
 struct history {
     /* Sums over all shards at the last tick, which differences are taken against; they wrap as the shards do. */
     uint32_t version;
     uint64_t tallies[TALLY_COUNT];
+    uint32_t moved[MEASURE_COUNT][HISTOGRAM_BLOCKS];
     struct seen_block *seen[MEASURE_COUNT][HISTOGRAM_BLOCKS]; /* NULL: all 0 */
 
     uint64_t passed[MEASURE_COUNT][HISTOGRAM_BLOCKS]; /* durations since the series came, by block */

@@ -88,38 +88,74 @@ static void take_tallies(struct history *h, const struct shard *const *shards, u
     memcpy(h->tallies, sums, sizeof sums);
 }
 
-static void add_block(const struct bucket_block *b, uint32_t sums[HISTOGRAM_BLOCK]) {
-    for (unsigned i = 0; i < HISTOGRAM_BLOCK; i++)
-        sums[i] += atomic_load_explicit(&b->buckets[i], memory_order_relaxed);
+static void add_block(const struct bucket_block *b, struct seen_block *sum) {
+    for (unsigned i = 0; i < LG_COUNT(sum->pairs); i++)
+        sum->pairs[i] += atomic_load_explicit(&b->pairs[i], memory_order_relaxed);
 }
 
-/* 32 bits that wrap: the difference is right as long as no bucket gets 2^32 between two ticks. */
-static uint64_t take_block(struct history *h, unsigned m, unsigned block, const uint32_t sums[HISTOGRAM_BLOCK],
-                           struct digest_writer *w) {
-    uint32_t *seen = h->seen[m][block]->buckets;
+/* Right as long as no bucket gets 2^32 between two ticks. */
+static uint64_t take_differences(struct seen_block *seen, const struct seen_block *sum, unsigned first_bucket,
+                                 struct digest_writer *w) {
     uint64_t total = 0;
-    for (unsigned i = 0; i < HISTOGRAM_BLOCK; i++) {
-        uint32_t news = sums[i] - seen[i];
+    for (unsigned i = 0; i < LG_COUNT(sum->pairs); i++) {
+        uint64_t news = sum->pairs[i] - seen->pairs[i];
         if (!news) continue;
-        digest_put(w, block * HISTOGRAM_BLOCK + i, news);
-        total += news;
+        digest_put(w, first_bucket + 2 * i, news & UINT32_MAX);
+        digest_put(w, first_bucket + 2 * i + 1, news >> 32);
+        total += (news & UINT32_MAX) + (news >> 32);
     }
-    memcpy(seen, sums, sizeof h->seen[m][block]->buckets);
+    *seen = *sum;
     return total;
 }
 
-static void take_measure(struct telemetry *t, struct history *h, unsigned m, const struct shard *const *shards,
-                         unsigned count, struct digest_writer *w) {
-    uint32_t made = 0;
+/* Of measure m's blocks those that have moved since the last tick, a bit each. */
+static uint32_t find_moved(const struct telemetry *t, struct history *h, unsigned m, unsigned count) {
+    const struct shard *const *shards = t->scratch->shards;
+    uint32_t made = 0, found = 0;
     for (unsigned i = 0; i < count; i++) made |= atomic_load_explicit(&shards[i]->made[m], memory_order_acquire);
     for (; made; made &= made - 1) {
         unsigned block = (unsigned)__builtin_ctz(made);
-        uint32_t sums[HISTOGRAM_BLOCK] = {0};
+        uint32_t moved = 0;
         for (unsigned i = 0; i < count; i++)
-            if (atomic_load_explicit(&shards[i]->made[m], memory_order_acquire) >> block & 1)
-                add_block(shards[i]->blocks[m][block], sums);
-        if (!h->seen[m][block]) h->seen[m][block] = history_alloc(t, sizeof(struct seen_block));
-        h->passed[m][block] += take_block(h, m, block, sums, w);
+            moved += atomic_load_explicit(&shards[i]->moved[m][block], memory_order_acquire);
+        if (moved != h->moved[m][block]) found |= UINT32_C(1) << block;
+        h->moved[m][block] = moved;
+    }
+    return found;
+}
+
+static const struct bucket_block *find_block(const struct shard *s, unsigned m, unsigned block) {
+    uint32_t made = atomic_load_explicit(&s->made[m], memory_order_acquire);
+    return made >> block & 1 ? s->blocks[m][block] : NULL;
+}
+
+/* Workers have just written there, so every line is far away: ask for all of them while there is other work. */
+static void prefetch_block(const struct telemetry *t, unsigned m, unsigned block, unsigned count) {
+    for (unsigned i = 0; i < count; i++) {
+        const char *at = (const char *)find_block(t->scratch->shards[i], m, block);
+        for (unsigned k = 0; at && k < sizeof(struct bucket_block); k += LG_CACHE_LINE) __builtin_prefetch(at + k);
+    }
+}
+
+static void take_block(struct telemetry *t, struct history *h, unsigned m, unsigned block, unsigned count,
+                       struct digest_writer *w) {
+    struct seen_block sum = {0};
+    for (unsigned i = 0; i < count; i++) {
+        const struct bucket_block *b = find_block(t->scratch->shards[i], m, block);
+        if (b) add_block(b, &sum);
+    }
+    if (!h->seen[m][block]) h->seen[m][block] = history_alloc(t, sizeof sum);
+    h->passed[m][block] += take_differences(h->seen[m][block], &sum, block * HISTOGRAM_BLOCK, w);
+}
+
+static void take_measure(struct telemetry *t, struct history *h, unsigned m, unsigned count, struct digest_writer *w) {
+    uint32_t moved = find_moved(t, h, m, count);
+    if (moved) prefetch_block(t, m, (unsigned)__builtin_ctz(moved), count);
+    while (moved) {
+        unsigned block = (unsigned)__builtin_ctz(moved);
+        moved &= moved - 1;
+        if (moved) prefetch_block(t, m, (unsigned)__builtin_ctz(moved), count);
+        take_block(t, h, m, block, count, w);
     }
     digest_end_measure(w);
 }
@@ -135,7 +171,7 @@ static bool take_news(struct telemetry *t, struct series *s, struct digest_write
     s->history->version = version;
     take_tallies(s->history, scratch->shards, count, news);
     digest_begin(w, scratch->room, news);
-    for (unsigned m = 0; m < MEASURE_COUNT; m++) take_measure(t, s->history, m, scratch->shards, count, w);
+    for (unsigned m = 0; m < MEASURE_COUNT; m++) take_measure(t, s->history, m, count, w);
     return true;
 }
 

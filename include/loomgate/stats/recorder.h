@@ -45,8 +45,10 @@ struct sample {
     enum failure error; /* FAILURE_NONE: it is no error */
 };
 
+/* Two buckets a word, as one number: the even one counts ones, the odd one 2^32s. Readers take differences of it, so
+ * neither a bucket that wraps nor the carry into its neighbour is of any harm. */
 struct bucket_block {
-    _Atomic uint32_t buckets[HISTOGRAM_BLOCK]; /* they wrap: readers take differences */
+    _Atomic uint64_t pairs[HISTOGRAM_BLOCK / 2];
 };
 
 struct shard {
@@ -54,6 +56,7 @@ struct shard {
     _Atomic(_Atomic uint64_t *) causes;   /* FAILURE_COUNT errors by cause; NULL: none yet */
     _Atomic uint32_t version;             /* moves after everything else of a sample */
     _Atomic uint32_t made[MEASURE_COUNT]; /* a bit for each of `blocks` that there is; published after it */
+    _Atomic uint32_t moved[MEASURE_COUNT][HISTOGRAM_BLOCKS]; /* counts what is in the block; wraps; moves after it */
     struct bucket_block *blocks[MEASURE_COUNT][HISTOGRAM_BLOCKS];
 };
 
