@@ -72,9 +72,14 @@ static inline struct shard *shard_get(struct recorder *r, uint32_t id) {
     return LG_LIKELY(s != NULL) ? s : shard_make(r, id);
 }
 
-static inline void tally(struct shard *s, enum tally t, uint64_t n) {
-    uint64_t before = atomic_load_explicit(&s->tallies[t], memory_order_relaxed);
-    atomic_store_explicit(&s->tallies[t], before + n, memory_order_relaxed);
+/* One writer: a load and a store, no locked instruction. */
+static inline void add(_Atomic uint64_t *at, uint64_t n) {
+    atomic_store_explicit(at, atomic_load_explicit(at, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+/* Who sees that it has moved sees all that moved before it. */
+static inline void publish(_Atomic uint32_t *at) {
+    atomic_store_explicit(at, atomic_load_explicit(at, memory_order_relaxed) + 1, memory_order_release);
 }
 
 static struct bucket_block *block_make(struct recorder *r, struct shard *s, unsigned measure, unsigned block) {
@@ -88,11 +93,8 @@ static inline void count_duration(struct recorder *r, struct shard *s, unsigned 
     unsigned block = index / HISTOGRAM_BLOCK;
     struct bucket_block *b = s->blocks[measure][block];
     if (LG_UNLIKELY(!b)) b = block_make(r, s, measure, block);
-    _Atomic uint64_t *pair = &b->pairs[index % HISTOGRAM_BLOCK / 2];
-    uint64_t one = UINT64_C(1) << index % 2 * 32;
-    atomic_store_explicit(pair, atomic_load_explicit(pair, memory_order_relaxed) + one, memory_order_relaxed);
-    _Atomic uint32_t *moved = &s->moved[measure][block];
-    atomic_store_explicit(moved, atomic_load_explicit(moved, memory_order_relaxed) + 1, memory_order_release);
+    add(&b->pairs[index % HISTOGRAM_BLOCK / 2], UINT64_C(1) << index % 2 * 32);
+    publish(&s->moved[measure][block]);
 }
 
 static void count_error(struct recorder *r, struct shard *s, enum failure f) {
@@ -101,15 +103,8 @@ static void count_error(struct recorder *r, struct shard *s, enum failure f) {
         causes = area_alloc(r, FAILURE_COUNT * sizeof *causes);
         atomic_store_explicit(&s->causes, causes, memory_order_release);
     }
-    uint64_t before = atomic_load_explicit(&causes[f], memory_order_relaxed);
-    atomic_store_explicit(&causes[f], before + 1, memory_order_relaxed);
-    tally(s, TALLY_ERRORS, 1);
-}
-
-/* Who sees the version sees all that moved before it. */
-static inline void publish(struct shard *s) {
-    uint32_t before = atomic_load_explicit(&s->version, memory_order_relaxed);
-    atomic_store_explicit(&s->version, before + 1, memory_order_release);
+    add(&causes[f], 1);
+    add(&s->tallies[TALLY_ERRORS], 1);
 }
 
 void recorder_add(struct recorder *r, const uint32_t *ids, unsigned count, const struct sample *sample) {
@@ -118,27 +113,27 @@ void recorder_add(struct recorder *r, const uint32_t *ids, unsigned count, const
     for (unsigned i = 0; i < count; i++) {
         if (ids[i] == SERIES_NONE) continue;
         struct shard *s = shard_get(r, ids[i]);
-        tally(s, TALLY_EXCHANGES, 1);
-        tally(s, TALLY_TRIES, sample->tries);
-        if (sample->retries) tally(s, TALLY_RETRIES, sample->retries);
-        tally(s, TALLY_BYTES_IN, sample->bytes_in);
-        tally(s, TALLY_BYTES_OUT, sample->bytes_out);
+        add(&s->tallies[TALLY_EXCHANGES], 1);
+        add(&s->tallies[TALLY_TRIES], sample->tries);
+        if (sample->retries) add(&s->tallies[TALLY_RETRIES], sample->retries);
+        add(&s->tallies[TALLY_BYTES_IN], sample->bytes_in);
+        add(&s->tallies[TALLY_BYTES_OUT], sample->bytes_out);
         for (unsigned m = 0; m < MEASURE_COUNT; m++) {
             if (sample->us[m] == SAMPLE_NONE) continue;
-            tally(s, TALLY_SUM_US + m, sample->us[m]);
+            add(&s->tallies[TALLY_SUM_US + m], sample->us[m]);
             count_duration(r, s, m, index[m]);
         }
         if (sample->error != FAILURE_NONE) count_error(r, s, sample->error);
-        publish(s);
+        publish(&s->version);
     }
 }
 
 void recorder_add_bytes(struct recorder *r, uint32_t id, uint64_t in, uint64_t out) {
     if (id == SERIES_NONE) return;
     struct shard *s = shard_get(r, id);
-    tally(s, TALLY_BYTES_IN, in);
-    tally(s, TALLY_BYTES_OUT, out);
-    publish(s);
+    add(&s->tallies[TALLY_BYTES_IN], in);
+    add(&s->tallies[TALLY_BYTES_OUT], out);
+    publish(&s->version);
 }
 
 /* --- reading ---------------------------------------------------------------------------------------------------- */

@@ -4,12 +4,12 @@
  *            ^ open                      level 1                     level 2
  *
  * (For the windows 1 s, 10 s, 1 min, 5 min.) A slice is as long as a tenth of the shortest window that still reaches
- * it, at least 1 s; as it grows older it is merged into longer ones. A window is the newest slice and those before
- * whose middle is not older than the window is long. So it forgets exactly: what happened stays for at least the length
- * of the window less half a slice, and is gone at the latest with the tick that comes when its slice's middle is older
- * than that; after the window's length plus one slice (of at least two ticks' length; where slices are one tick, plus
- * one tick) nothing of it is left. Rates are taken over what the slices really cover, so neither late ticks nor the
- * length of slices distorts them. */
+ * it, at least 1 s (give or take 5 %); as it grows older it is merged into longer ones. A window is, at each tick, the
+ * newest slice and those before whose middle is not older than the window is long. So it forgets exactly: all that is
+ * younger than the window's length less half a slice is in it, and nothing that is older than its length plus half a
+ * slice; between ticks it stays as it was. With ticks each second that means: the 10 s window is the last ten seconds,
+ * and an event has left it 11 s, the 5 min window 5.5 min after it happened. Rates are taken over what the slices
+ * really cover, so neither late ticks nor the length of slices distorts them. */
 #ifndef LOOMGATE_STATS_WINDOW_H
 #define LOOMGATE_STATS_WINDOW_H
 
