@@ -22,6 +22,7 @@ static void count_bytes(struct recorder *r, size_t n) {
 void recorder_init(struct recorder *r) {
     *r = (struct recorder){0};
     r->chunks = xcalloc(RECORDER_CHUNKS, sizeof *r->chunks);
+    count_bytes(r, RECORDER_CHUNKS * sizeof *r->chunks);
 }
 
 void recorder_fini(struct recorder *r) {
