@@ -44,7 +44,7 @@ static bool has_windows(const struct telemetry *t, const uint64_t *lengths_us, u
 }
 
 void telemetry_set_windows(struct telemetry *t, const uint64_t *lengths_us, unsigned count, uint64_t now_us) {
-    if (has_windows(t, lengths_us, count)) return;
+    if (!count || has_windows(t, lengths_us, count)) return;
     for (struct series *s = telemetry_next(t, NULL); s; s = telemetry_next(t, s))
         if (s->history) history_clear_slots(t, s->history);
     timeline_init(&t->timeline, lengths_us, count, now_us);

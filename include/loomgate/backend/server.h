@@ -36,8 +36,8 @@ struct server {
     /* Identity: set once, before any worker sees it. Never a tunable: whatever may change lives in `shared`. */
     const char *backend, *name;
     struct addr addr;
-    unsigned id;   /* dense: the place of its pool in each worker */
-    unsigned refs; /* of snapshots; the control thread alone counts */
+    unsigned id;           /* dense: the place of its pool in each worker */
+    unsigned refs;         /* of snapshots; the control thread alone counts */
     struct series *series; /* where its tries are counted */
     struct health_state health;
 

@@ -50,8 +50,8 @@ void telemetry_fini(struct telemetry *t);
 /* Once for each worker, before it records. Borrowed: nothing may be asked of `t` once a recorder has ended, but for
  * telemetry_release() and telemetry_fini(). */
 void telemetry_add_recorder(struct telemetry *t, const struct recorder *r);
-/* 1 to WINDOWS_MAX lengths, ascending, at least 1 s each. Other ones than before begin anew at `now_us`
- * (CLOCK_MONOTONIC). */
+/* Up to WINDOWS_MAX lengths, ascending, at least 1 s each; none: as before. Other ones than before begin anew at
+ * `now_us` (CLOCK_MONOTONIC). Without any, ticks do nothing. */
 void telemetry_set_windows(struct telemetry *t, const uint64_t *lengths_us, unsigned count, uint64_t now_us);
 
 /* --- series ----------------------------------------------------------------------------------------------------- */
