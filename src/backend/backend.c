@@ -46,6 +46,7 @@ bool backend_init(struct backend *b, const struct backend_settings *settings, st
     b->members = xcalloc(settings->server_count, sizeof *b->members);
     b->backups = xcalloc(settings->server_count, sizeof *b->backups);
     b->group = registry_acquire_group(registry, settings->name, &group_events);
+    b->series = telemetry_acquire(&registry->telemetry, SERIES_BACKEND, "", settings->name);
     if (!acquire_servers(b, registry, e)) {
         backend_fini(b, registry);
         return false;
@@ -62,6 +63,7 @@ void backend_fini(struct backend *b, struct registry *registry) {
     for (uint32_t i = 0; i < b->member_count; i++) registry_release(registry, b->members[i].server);
     for (uint32_t i = 0; i < b->backup_count; i++) registry_release(registry, b->backups[i].server);
     if (b->group) registry_release_group(registry, b->group);
+    telemetry_release(&registry->telemetry, b->series);
     free(b->members);
     free(b->backups);
     *b = (struct backend){0};

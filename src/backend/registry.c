@@ -18,12 +18,14 @@ void registry_init(struct registry *r) {
     *r = (struct registry){0};
     map_init(&r->servers);
     map_init(&r->groups);
+    telemetry_init(&r->telemetry);
 }
 
 void registry_fini(struct registry *r) {
     LG_ASSERT(r->servers.count == 0 && r->groups.count == 0);
     map_fini(&r->servers);
     map_fini(&r->groups);
+    telemetry_fini(&r->telemetry);
 }
 
 /* Zeroed, on cache lines of its own. */
@@ -64,6 +66,7 @@ struct server *registry_acquire(struct registry *r, const char *backend, const s
     made->server.refs = 1;
     made->server.id = r->id_limit++;
     atomic_init(&made->server.shared.admin, settings->maint ? SERVER_MAINT : SERVER_READY);
+    made->server.series = telemetry_acquire(&r->telemetry, SERIES_SERVER, backend, settings->name);
     map_put(&r->servers, made->key, made);
     return &made->server;
 }
@@ -73,6 +76,7 @@ void registry_release(struct registry *r, struct server *server) {
     if (--server->refs) return;
     struct registered *gone = LG_CONTAINER_OF(server, struct registered, server);
     map_remove(&r->servers, gone->key);
+    telemetry_release(&r->telemetry, server->series);
     free(gone);
 }
 

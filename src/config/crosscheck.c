@@ -60,6 +60,21 @@ bool finish_control(struct loader *l, const struct settings_table *table, const 
     return !path || note_listener(l, &(struct address_setting){ADDRESS_UNIX, path, path, 0}, map);
 }
 
+/* After an error there may be fewer than stand there. */
+bool finish_telemetry(struct loader *l, const struct settings_table *table, const struct node *map, void *base) {
+    const struct global_settings *g = base;
+    const struct node *windows = node_find(map, "windows");
+    struct place place = windows ? windows->place : map->place;
+    (void)table;
+    if (g->window_count > TELEMETRY_WINDOWS_MAX)
+        return FAIL(l, place, NULL, "'windows' has %" PRIu32 " of them; no more than %d are kept", g->window_count,
+                    TELEMETRY_WINDOWS_MAX);
+    for (uint32_t i = 1; i < g->window_count; i++)
+        if (g->windows_us[i] <= g->windows_us[i - 1])
+            return FAIL(l, place, NULL, "'windows' must be in rising order, each longer than the one before");
+    return true;
+}
+
 bool finish_limits(struct loader *l, const struct settings_table *table, const struct node *map, void *base) {
     const struct limit_settings *limits = base;
     (void)table;

@@ -155,36 +155,20 @@ static const struct setting rows_reload[] = {
 static const struct settings_table table_reload = {
     .path = "global.reload", .what = "global.reload", TABLE_ROWS(rows_reload)};
 
-/* The windows are validated; only those that are kept anyway may be asked for. */
-static bool parse_windows(struct loader *l, const struct setting *row, const struct node *value, void *base) {
-    static const uint64_t kept[] = {1000000, 10000000, 60000000, 300000000};
-    static const struct setting item = {.key = "windows", .type = SETTING_DURATION, .min = 1000000};
-    size_t count = 0, same = 0;
-    bool ok = true;
-    if (value->kind != NODE_LIST)
-        return diagnostics_add(l->d, SEVERITY_ERROR, value->place, NULL, "'%s' takes a list, not %s", row->key,
-                               node_kind_name(value));
-    for (const struct node_entry *e = value->first; e; e = e->next, count++) {
-        uint64_t us = 0;
-        struct complaint c;
-        ok = setting_read(l, &item, NULL, e->value, base) && ok;
-        same += ok && duration_parse(e->value->text, &us, &c) && count < LG_COUNT(kept) && us == kept[count];
-    }
-    if (!ok || (count == LG_COUNT(kept) && same == count)) return ok;
-    return diagnostics_add(l->d, SEVERITY_ERROR, value->place, "so far only [1s, 10s, 1m, 5m] are",
-                           "other '%s' are not supported yet", row->key);
-}
+static const struct setting item_window = {
+    .key = "windows", .type = SETTING_DURATION, .width = sizeof(uint64_t), .min = 1000000, .max = 86400000000};
 
 static const struct setting rows_telemetry[] = {
     {.key = "windows",
-     .type = SETTING_CUSTOM,
-     .parse = parse_windows,
-     .fallback = "[1s, 10s, 1m, 5m]",
-     .value = "list of duration",
-     .help = "the rolling windows that are kept. **Not supported yet**, but for the default"},
+     .type = SETTING_LIST,
+     SETTING_LIST_AT(struct global_settings, windows_us, window_count),
+     .item = &item_window,
+     .fallback = "1s,10s,1m,5m",
+     .min = 1,
+     .help = "the rolling windows that are kept, up to 8, ascending"},
 };
 static const struct settings_table table_telemetry = {
-    .path = "global.telemetry", .what = "global.telemetry", TABLE_ROWS(rows_telemetry)};
+    .path = "global.telemetry", .what = "global.telemetry", .finish = finish_telemetry, TABLE_ROWS(rows_telemetry)};
 
 static const struct setting rows_global[] = {
     {.key = "workers",
@@ -237,7 +221,11 @@ static const struct setting rows_global[] = {
      .table = &table_shutdown,
      .help = "how the process ends"},
     {.key = "reload", .type = SETTING_MAP, .table = &table_reload, .help = "how a changed file is taken over"},
-    {.key = "telemetry", .type = SETTING_MAP, .table = &table_telemetry, .help = "what is measured"},
+    {.key = "telemetry",
+     .type = SETTING_MAP,
+     .width = sizeof(struct global_settings),
+     .table = &table_telemetry,
+     .help = "what is measured"},
 };
 const struct settings_table table_global = {.path = "global", .what = "global", TABLE_ROWS(rows_global)};
 

@@ -8,6 +8,7 @@
 void env_init(struct env *env, struct gate *gate) {
     loop_init(&env->loop);
     pools_init(&env->pools, &env->loop, &env->scratch);
+    recorder_init(&env->recorder);
     list_init(&env->live_clients);
     list_init(&env->live_exchanges);
     list_init(&env->starved);
@@ -25,6 +26,7 @@ void env_fini(struct env *env) {
     slab_fini(&env->clients);
     slab_fini(&env->exchanges);
     slab_fini(&env->waiters);
+    recorder_fini(&env->recorder);
 }
 
 struct slice env_date(struct env *env) {

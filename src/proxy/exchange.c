@@ -153,6 +153,7 @@ void exchange_end_try(struct exchange *x, enum failure f) {
     if (!x->attempt.member) return;
     if (x->attempt.connect_us != UINT64_MAX) x->connect_us = x->attempt.connect_us;
     exchange_note_failure(x, f);
+    exchange_record_try(x, f);
     if (x->try_count < ACCESS_TRIES_MAX)
         x->tries[x->try_count++] = (struct access_try){.server = x->attempt.member->server->name,
                                                        .total_us = x->env->loop.now_us - x->attempt.began_us,

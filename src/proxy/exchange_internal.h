@@ -58,5 +58,7 @@ void exchange_answer(struct exchange *x);
 
 /* exchange_record.c: the access record and the counters. */
 void exchange_record(struct exchange *x);
+/* The try under way has ended: it counts for its server. */
+void exchange_record_try(struct exchange *x, enum failure f);
 
 #endif

@@ -11,8 +11,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* PUMP: so often queues are looked at for what only time changes, such as a breaker that lets probes through. */
-enum { LOG_PATIENCE_MS = 1000, DESCRIPTORS_ELSEWHERE = 64, PUMP_US = 100000 };
+/* PUMP: so often queues are looked at for what only time changes, such as a breaker that lets probes through.
+ * TICK: so often is taken what the workers have measured. */
+enum { LOG_PATIENCE_MS = 1000, DESCRIPTORS_ELSEWHERE = 64, PUMP_US = 100000, TICK_US = 1000000 };
 
 /* --- listeners -------------------------------------------------------------------------------------------------- */
 
@@ -149,13 +150,30 @@ static void watch_signals(struct runtime *r) {
     }
 }
 
-/* --- queues ----------------------------------------------------------------------------------------------------- */
+/* --- what time brings ------------------------------------------------------------------------------------------- */
 
 static void on_pump(struct deadline *d) {
     struct runtime *r = LG_CONTAINER_OF(d, struct runtime, pump);
     for (uint32_t i = 0; i < r->snapshot->backend_count; i++)
         queue_pump(&r->snapshot->backends[i].group->queue, r->loop.now_us);
     deadline_set(&r->loop, &r->pump, PUMP_US);
+}
+
+static void on_tick(struct deadline *d) {
+    struct runtime *r = LG_CONTAINER_OF(d, struct runtime, tick);
+    telemetry_tick(&r->registry.telemetry, r->loop.now_us);
+    deadline_set(&r->loop, &r->tick, TICK_US);
+}
+
+_Static_assert((int)TELEMETRY_WINDOWS_MAX == (int)WINDOWS_MAX, "as many as the configuration may have");
+
+static void begin_ticks(struct runtime *r) {
+    const struct global_settings *g = &r->snapshot->config->global;
+    loop_update_clock(&r->loop);
+    for (unsigned i = 0; i < r->worker_count; i++)
+        telemetry_add_recorder(&r->registry.telemetry, &r->workers[i]->env.recorder);
+    telemetry_set_windows(&r->registry.telemetry, g->windows_us, g->window_count, r->loop.now_us);
+    deadline_set(&r->loop, &r->tick, TICK_US);
 }
 
 /* --- starting --------------------------------------------------------------------------------------------------- */
@@ -220,6 +238,7 @@ static bool runtime_start(struct runtime *r, const char *pid_path, struct error 
     if (!privileges_drop(g, e)) return false;
     watch_signals(r);
     deadline_set(&r->loop, &r->pump, PUMP_US);
+    begin_ticks(r);
     for (; r->started < r->worker_count; r->started++)
         if (!worker_start(r->workers[r->started], e)) return false;
     r->start_us = r->loop.now_us;
@@ -244,6 +263,7 @@ static void runtime_stop(struct runtime *r) {
     registry_fini(&r->registry);
     deadline_cancel(&r->grace);
     deadline_cancel(&r->pump);
+    deadline_cancel(&r->tick);
     drains_fini(r);
     mailbox_fini(&r->box);
     loop_fini(&r->loop);
@@ -267,6 +287,7 @@ int runtime_run(struct config *config, const char *pid_path, const struct runtim
     mailbox_init(&r->box, &r->loop, r);
     deadline_init(&r->grace, on_grace_over);
     deadline_init(&r->pump, on_pump);
+    deadline_init(&r->tick, on_tick);
     list_init(&r->drains);
     registry_init(&r->registry);
     checks_init(&r->checks, &r->loop, &r->metrics);

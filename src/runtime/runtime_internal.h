@@ -19,7 +19,7 @@ struct runtime {
     enum runtime_state state;
     int fd_ceiling;
     uint64_t start_us;
-    struct deadline grace, pump;
+    struct deadline grace, pump, tick;
     struct list drains; /* of drain.c: servers whose drain has a limit of time */
     ev_signal signals[5];
     const char **socket_files; /* of UNIX listeners that we bound: to be removed at the end */

@@ -48,13 +48,14 @@ static void set_policies(struct route *r, const struct timeout_settings *front, 
     r->retry = r->settings && r->settings->has_retry ? &r->settings->retry : &back->retry;
 }
 
-static void init_routes(struct frontend *f, struct snapshot *s) {
+static void init_routes(struct frontend *f, struct snapshot *s, struct telemetry *t) {
     const struct frontend_settings *settings = f->settings;
     f->routes = xcalloc(settings->route_count, sizeof *f->routes);
     for (uint32_t i = 0; i < settings->route_count; i++) {
         const struct route_settings *r = &settings->routes[i];
         struct backend *b = r->action == ROUTE_BACKEND ? &s->backends[r->backend] : NULL;
         f->routes[i] = (struct route){.name = r->name, .settings = r, .backend = b};
+        f->routes[i].series = telemetry_acquire(t, SERIES_ROUTE, settings->name, r->name);
         set_policies(&f->routes[i], &settings->timeouts, b ? b->settings : NULL);
     }
     f->has_fallback = settings->default_backend >= 0;
@@ -66,21 +67,29 @@ static void init_routes(struct frontend *f, struct snapshot *s) {
 }
 
 static bool init_frontend(struct frontend *f, const struct frontend_settings *settings, struct snapshot *s,
-                          struct error *e) {
-    const struct timeout_settings *t = &settings->timeouts;
+                          struct telemetry *t, struct error *e) {
+    const struct timeout_settings *times = &settings->timeouts;
     f->settings = settings;
-    f->client_timeouts = (struct session_timeouts){t->keep_alive_us, t->header_us, t->client_us};
+    f->series = telemetry_acquire(t, SERIES_FRONTEND, "", settings->name);
+    f->client_timeouts = (struct session_timeouts){times->keep_alive_us, times->header_us, times->client_us};
     _Static_assert(H1_FIELDS_MAX == 1024, "the largest limits.header_count of config/tables_frontend.c");
     f->limits =
         (struct h1_limits){settings->limits.header_size, settings->limits.header_count, settings->limits.uri_size};
     f->gate.limit = settings->max_connections;
     f->id_name = slice_of(settings->request_id.header);
-    init_routes(f, s);
+    init_routes(f, s, t);
     f->router = router_new(settings->routes, settings->route_count);
     if (!settings->access_log.on) return true;
     f->access_log = log_open(settings->access_log.target, settings->access_log.path, e);
     if (f->access_log) log_set_format(f->access_log, settings->access_log.format);
     return f->access_log != NULL;
+}
+
+static void fini_frontend(struct frontend *f, struct telemetry *t) {
+    for (uint32_t i = 0; f->routes && i < f->settings->route_count; i++) telemetry_release(t, f->routes[i].series);
+    telemetry_release(t, f->series);
+    router_free(f->router);
+    free(f->routes);
 }
 
 struct snapshot *snapshot_build(struct config *config, struct registry *registry, struct error *e) {
@@ -96,7 +105,7 @@ struct snapshot *snapshot_build(struct config *config, struct registry *registry
     }
     for (uint32_t i = 0; ok && i < config->frontend_count; i++) {
         s->frontend_count++;
-        ok = init_frontend(&s->frontends[i], &config->frontends[i], s, e);
+        ok = init_frontend(&s->frontends[i], &config->frontends[i], s, &registry->telemetry, e);
     }
     if (ok) return s;
     snapshot_unref(s, registry);
@@ -110,10 +119,7 @@ void snapshot_ref(struct snapshot *s) {
 void snapshot_unref(struct snapshot *s, struct registry *registry) {
     LG_ASSERT(s->refs > 0);
     if (--s->refs) return;
-    for (uint32_t i = 0; i < s->frontend_count; i++) {
-        router_free(s->frontends[i].router);
-        free(s->frontends[i].routes);
-    }
+    for (uint32_t i = 0; i < s->frontend_count; i++) fini_frontend(&s->frontends[i], &registry->telemetry);
     for (uint32_t i = 0; i < s->backend_count; i++) backend_fini(&s->backends[i], registry);
     free(s->frontends);
     free(s->backends);

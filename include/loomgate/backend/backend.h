@@ -16,6 +16,7 @@ struct backend {
     uint32_t member_count, backup_count;
     struct balancer *primary, *secondary;
     struct group *group;
+    struct series *series;
 };
 
 /* Acquires its servers and group from the registry. False with an error leaves nothing behind. */

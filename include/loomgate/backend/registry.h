@@ -7,6 +7,7 @@
 #include "loomgate/backend/retry.h"
 #include "loomgate/backend/server.h"
 #include "loomgate/base/map.h"
+#include "loomgate/stats/telemetry.h"
 
 /* Of all configurations' backends of one name. */
 struct group {
@@ -18,7 +19,8 @@ struct group {
 
 struct registry {
     struct map servers, groups;
-    unsigned id_limit; /* ids are below it */
+    struct telemetry telemetry; /* the series of everything that has a name */
+    unsigned id_limit;          /* ids are below it */
 };
 
 void registry_init(struct registry *r);

@@ -30,12 +30,15 @@ struct health_state {
     char reason[96];      /* of the last check, for eyes: "status 503", "Connection refused" */
 };
 
+struct series; /* stats/telemetry.h */
+
 struct server {
     /* Identity: set once, before any worker sees it. Never a tunable: whatever may change lives in `shared`. */
     const char *backend, *name;
     struct addr addr;
-    unsigned id;   /* dense: the place of its pool in each worker */
-    unsigned refs; /* of snapshots; the control thread alone counts */
+    unsigned id;           /* dense: the place of its pool in each worker */
+    unsigned refs;         /* of snapshots; the control thread alone counts */
+    struct series *series; /* where its tries are counted */
     struct health_state health;
 
     /* Written by all workers, so on lines of its own. Relaxed order is enough but for `active`, see queue.h. */

@@ -229,12 +229,16 @@ struct control_settings {
     enum control_level level;
 };
 
+enum { TELEMETRY_WINDOWS_MAX = 8 };
+
 struct global_settings {
     uint32_t workers; /* resolved: auto is already a number */
     uint32_t max_connections;
     const char *user, *group, *chroot; /* NULL: not given */
     struct log_settings log;
     uint64_t shutdown_grace_us;
+    const uint64_t *windows_us; /* of telemetry: ascending, at least 1 s each */
+    uint32_t window_count;      /* 1 to TELEMETRY_WINDOWS_MAX */
     const struct control_settings *controls;
     uint32_t control_count;
 };

@@ -14,6 +14,7 @@ struct env {
     struct pools pools;
     struct h1_scratch scratch;
     struct metrics metrics;
+    struct recorder recorder;
     struct slab clients, exchanges; /* set up by their owners, client.c and exchange.c */
     struct slab waiters;            /* of struct waiter: in queues of backends, or their mail under way */
     struct mailbox *box;            /* of the worker: where the queues send it word */

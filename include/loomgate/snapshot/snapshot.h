@@ -15,6 +15,7 @@ struct route {
     const struct route_settings *settings; /* NULL: the default */
     const struct backend *backend;         /* NULL: an answer of our own */
     const struct retry_settings *retry;    /* with a backend */
+    struct series *series;                 /* NULL: the default */
     struct session_timeouts client_timeouts, server_timeouts;
     uint64_t connect_us, request_us, tunnel_us, queue_us;
 };
@@ -36,6 +37,7 @@ struct frontend {
     struct slice id_name;        /* of the field that carries an exchange's id */
     struct log_sink *access_log; /* NULL: off */
     struct gate gate;
+    struct series *series;
 };
 
 struct snapshot {

@@ -68,6 +68,12 @@ static void test_values(void **state) {
         {HEAD "global: {control: [{socket: /" LONG_NAME "}]}\n",
          "UNIX socket is 121 bytes long; the system allows 107"},
         {HEAD "global: {telemetry: {windows: [x]}}\n", "'windows': 'x' is not a duration"},
+        {HEAD "global: {telemetry: {windows: []}}\n", "'windows' needs at least one"},
+        {HEAD "global: {telemetry: {windows: [999ms]}}\n", "'windows': 999ms is too small"},
+        {HEAD "global: {telemetry: {windows: [25h]}}\n", "'windows': 25h is too large"},
+        {HEAD "global: {telemetry: {windows: [10s, 10s]}}\n", "t:2:31: error: 'windows' must be in rising order"},
+        {HEAD "global: {telemetry: {windows: [1s, 2s, 3s, 4s, 5s, 6s, 7s, 8s, 9s]}}\n",
+         "'windows' has 9 of them; no more than 8 are kept"},
         {HEAD "defaults: {limits: {header_size: 16k}}\n", "t:2:34: error: 'header_size': '16k' is not a size|"
                                                           "hint: write 16KiB or 16KB"},
         {HEAD "defaults: {limits: {header_size: 10}}\n", "'header_size': 10 is too small|allowed: 1KiB to 1MiB"},

@@ -187,6 +187,119 @@ static void failures_are_counted_by_blame(void **state) {
     log_fini(1000);
 }
 
+/* --- the series ------------------------------------------------------------------------------------------------- */
+
+static struct stats_totals totals_of(enum series_kind kind, const char *owner, const char *name) {
+    struct stats_totals totals;
+    const struct series *s = telemetry_find(&pb.registry.telemetry, kind, owner, name);
+    assert_non_null(s);
+    telemetry_totals(&pb.registry.telemetry, s, &totals);
+    return totals;
+}
+
+static uint64_t count_of(enum series_kind kind, const char *owner, const char *name) {
+    return totals_of(kind, owner, name).tallies[TALLY_EXCHANGES];
+}
+
+static void build_and_watch(void) {
+    route_to(config_add_route(pb.config, pb.web, "api", "/a"), 0);
+    config_add_route(pb.config, pb.web, "own", "/own");
+    proxy_build();
+    telemetry_add_recorder(&pb.registry.telemetry, &pb.env.recorder);
+}
+
+/* The figures of one series over the longest window, which is begun with the first call. */
+static struct stats_view view_of(enum series_kind kind, const char *owner, const char *name) {
+    static const uint64_t windows[] = {60000000};
+    struct telemetry *t = &pb.registry.telemetry;
+    struct stats_view v;
+    telemetry_set_windows(t, windows, 1, 1);
+    telemetry_tick(t, 1000001);
+    assert_true(window_read(t, telemetry_find(t, kind, owner, name), 0, &v));
+    return v;
+}
+
+static void an_exchange_counts_for_all_it_went_through(void **state) {
+    (void)state;
+    build_and_watch();
+    proxy_add_idle();
+    proxy_get("/a");
+    answer_over_back(200);
+    log_fini(1000);
+    assert_int_equal(count_of(SERIES_FRONTEND, "", "web"), 1);
+    assert_int_equal(count_of(SERIES_ROUTE, "web", "api"), 1);
+    assert_int_equal(count_of(SERIES_ROUTE, "web", "own"), 0);
+    assert_int_equal(count_of(SERIES_BACKEND, "", "app"), 1);
+    struct stats_totals server = totals_of(SERIES_SERVER, "app", "s1");
+    assert_int_equal(server.tallies[TALLY_EXCHANGES], 1);
+    assert_int_equal(server.tallies[TALLY_ERRORS], 0);
+    assert_int_equal(server.tallies[TALLY_BYTES_IN], 100);
+    assert_int_equal(server.tallies[TALLY_BYTES_OUT], 200);
+    struct stats_view v = view_of(SERIES_SERVER, "app", "s1");
+    assert_true(v.measures[MEASURE_TOTAL].count == 1 && v.measures[MEASURE_FIRST_BYTE].count == 1);
+    assert_true(v.measures[MEASURE_CONNECT].count == 0 && v.measures[MEASURE_QUEUE].max_us == 0);
+    v = view_of(SERIES_BACKEND, "", "app");
+    assert_true(v.tries == 1 && v.bytes_out == 200 && v.measures[MEASURE_FIRST_BYTE].count == 1);
+}
+
+static void an_answer_of_our_own_counts_for_no_backend(void **state) {
+    (void)state;
+    pb.web->default_backend = -1;
+    build_and_watch();
+    proxy_get("/own");
+    assert_int_equal(count_of(SERIES_FRONTEND, "", "web"), 1);
+    assert_int_equal(count_of(SERIES_ROUTE, "web", "own"), 1);
+    assert_int_equal(count_of(SERIES_BACKEND, "", "app"), 0);
+    pb.ends = 0;
+    proxy_get("/nowhere");
+    assert_int_equal(count_of(SERIES_FRONTEND, "", "web"), 2);
+    assert_int_equal(totals_of(SERIES_FRONTEND, "", "web").causes[FAILURE_no_route], 1);
+    log_fini(1000);
+}
+
+static void a_servers_own_error_is_one(void **state) {
+    (void)state;
+    build_and_watch();
+    proxy_add_idle();
+    proxy_get("/a");
+    answer_over_back(500);
+    log_fini(1000);
+    assert_int_equal(totals_of(SERIES_FRONTEND, "", "web").causes[FAILURE_bad_status], 1);
+    assert_int_equal(totals_of(SERIES_SERVER, "app", "s1").causes[FAILURE_bad_status], 1);
+}
+
+static void a_clients_failure_is_no_error(void **state) {
+    (void)state;
+    build_and_watch();
+    proxy_add_idle();
+    proxy_get("/a");
+    fake_close(&pb.front, FAILURE_client_closed);
+    log_fini(1000);
+    struct stats_totals server = totals_of(SERIES_SERVER, "app", "s1");
+    assert_true(server.tallies[TALLY_EXCHANGES] == 1 && server.tallies[TALLY_ERRORS] == 0);
+    assert_int_equal(totals_of(SERIES_FRONTEND, "", "web").tallies[TALLY_ERRORS], 0);
+    assert_int_equal(view_of(SERIES_SERVER, "app", "s1").measures[MEASURE_FIRST_BYTE].count, 0);
+}
+
+/* Each try counts for its server, with the connection it opened; the exchange counts once. */
+static void tries_count_for_their_servers(void **state) {
+    (void)state;
+    build_and_watch();
+    proxy_add_idle();
+    proxy_get("/a");
+    fake_close(&pb.back, FAILURE_closed_idle);
+    listener_accept(pb.listener, &pb.env.loop, &pb.server);
+    peer_expect_part(&pb.server, &pb.env.loop, "\r\n\r\n");
+    peer_say(&pb.server, "HTTP/1.1 204 No Content\r\n\r\n");
+    LOOP_UNTIL(&pb.env.loop, pb.ends == 1);
+    log_fini(1000);
+    struct stats_view server = view_of(SERIES_SERVER, "app", "s1"), backend = view_of(SERIES_BACKEND, "", "app");
+    assert_true(server.exchanges == 2 && server.errors == 1 && server.retries == 0); /* a resend is no retry */
+    assert_true(server.measures[MEASURE_FIRST_BYTE].count == 1 && server.measures[MEASURE_CONNECT].count == 1);
+    assert_true(backend.exchanges == 1 && backend.tries == 2 && backend.errors == 0);
+    assert_int_equal(totals_of(SERIES_SERVER, "app", "s1").causes[FAILURE_closed_idle], 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
@@ -199,6 +312,11 @@ int main(void) {
         TEST(tries_are_told_one_by_one),
         TEST(without_an_access_log_only_the_counters_move),
         TEST(failures_are_counted_by_blame),
+        TEST(an_exchange_counts_for_all_it_went_through),
+        TEST(an_answer_of_our_own_counts_for_no_backend),
+        TEST(a_servers_own_error_is_one),
+        TEST(a_clients_failure_is_no_error),
+        TEST(tries_count_for_their_servers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -298,6 +298,55 @@ static void whoever_commands_it_may_stop_it(void **state) {
     assert_non_null(strstr(text, "\"level\":\"info\",\"event\":\"stopping\""));
 }
 
+/* The frontend's series, as the control thread sees it; looked at until its exchange has come there with a tick. */
+static struct series_watch {
+    struct deadline look;
+    struct runtime *runtime;
+} series_watch;
+
+static void look_at_series(struct deadline *d) {
+    struct runtime *r = series_watch.runtime;
+    const struct telemetry *t = &runtime_registry(r)->telemetry;
+    struct stats_view v;
+    bool counted = window_read(t, telemetry_find(t, SERIES_FRONTEND, "", "web"), 1, &v) && v.exchanges;
+    if (counted)
+        log_info("counted", NULL, LOG_INT("exchanges", v.exchanges), LOG_INT("window_s", v.length_us / 1000000));
+    else
+        deadline_set(runtime_loop(r), d, 10000);
+}
+
+static bool watch_series(void *owner, struct runtime *r, struct error *e) {
+    (void)owner, (void)e;
+    series_watch.runtime = r;
+    deadline_init(&series_watch.look, look_at_series);
+    deadline_set(runtime_loop(r), &series_watch.look, 10000);
+    return true;
+}
+
+static void forget_series(void *owner, struct runtime *r) {
+    (void)owner, (void)r;
+    deadline_cancel(&series_watch.look);
+}
+
+static void what_workers_count_is_taken_each_second(void **state) {
+    static const struct runtime_hooks h = {NULL, watch_series, forget_series};
+    static const uint64_t windows[] = {1000000, 7000000};
+    (void)state;
+    struct config *c = make_config();
+    c->global.windows_us = windows;
+    c->global.window_count = 2;
+    hooks = &h;
+    spawn(c);
+    await_event("ready");
+    int fd = connect_client();
+    assert_served(fd);
+    await_event("counted");
+    assert_non_null(strstr(text, "\"exchanges\":1,\"window_s\":7"));
+    close(fd);
+    kill(child, SIGTERM);
+    assert_int_equal(exit_status(), 0);
+}
+
 /* --- starts that fail ------------------------------------------------------------------------------------------- */
 
 /* A second start by mistake takes nothing away from the first one. */
@@ -362,6 +411,7 @@ int main(void) {
         TEST(broadcasts_reach_each_worker_and_come_back),
         TEST(a_hook_may_refuse_the_start),
         TEST(whoever_commands_it_may_stop_it),
+        TEST(what_workers_count_is_taken_each_second),
         TEST(a_pid_file_that_cannot_be_written),
         TEST(a_log_that_cannot_be_opened),
     };

@@ -77,6 +77,35 @@ static void routes_lead_to_their_backends(void **state) {
     assert_null(web->access_log);
 }
 
+/* Names, not configurations, are what is counted for: the next one that has them goes on. */
+static void everything_has_a_series(void **state) {
+    (void)state;
+    const struct telemetry *t = &registry.telemetry;
+    for (int round = 0; round < 2; round++) {
+        struct snapshot *before = snapshot;
+        if (before) config = config_make();
+        struct frontend_settings *f = config_add_frontend(config, "web");
+        add_backend("app");
+        config_add_route(config, f, round ? "new" : "old", "/x");
+        route_to(config_add_route(config, f, "api", "/api"), 0);
+        f->default_backend = 0;
+        build();
+        const struct frontend *web = &snapshot->frontends[0];
+        assert_ptr_equal(telemetry_find(t, SERIES_FRONTEND, "", "web"), web->series);
+        assert_ptr_equal(telemetry_find(t, SERIES_ROUTE, "web", "api"), web->routes[1].series);
+        assert_null(web->fallback.series);
+        assert_ptr_equal(telemetry_find(t, SERIES_BACKEND, "", "app"), snapshot->backends[0].series);
+        assert_ptr_equal(telemetry_find(t, SERIES_SERVER, "app", "s1"),
+                         snapshot->backends[0].members[0].server->series);
+        if (!before) continue;
+        assert_ptr_equal(before->frontends[0].series, web->series);
+        assert_non_null(telemetry_find(t, SERIES_ROUTE, "web", "old"));
+        snapshot_unref(before, &registry);
+        assert_null(telemetry_find(t, SERIES_ROUTE, "web", "old"));
+        assert_non_null(telemetry_find(t, SERIES_ROUTE, "web", "new"));
+    }
+}
+
 static void without_a_default_there_is_none(void **state) {
     (void)state;
     config_add_frontend(config, "web");
@@ -266,6 +295,7 @@ static void threads_are_never_more_than_the_limit(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(routes_lead_to_their_backends),
+        TEST(everything_has_a_series),
         TEST(without_a_default_there_is_none),
         TEST(one_server_in_two_snapshots_lives_on),
         TEST(references_are_counted),
