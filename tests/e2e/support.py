@@ -262,6 +262,18 @@ class Loomgate:
         self.wait_exit()
 
 
+def client_when_listening(address):
+    """A client of who has just been started; the file of a UNIX socket is there before anybody listens."""
+
+    def connect():
+        try:
+            return Client(address)
+        except OSError:
+            return None
+
+    return eventually(connect, f"somebody who listens on {address}")
+
+
 def run_loomgate(*args, env=None, timeout=TIMEOUT, folder=None):
     """Runs it to its end: (status, stdout, stderr)."""
     done = subprocess.run([LOOMGATE_BIN, *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True, text=True,

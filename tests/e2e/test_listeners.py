@@ -9,7 +9,7 @@ import stat
 import subprocess
 
 import pytest
-from support import (LOOMGATE_BIN, TIMEOUT, Client, Echo, environment, eventually, fetch, run_loomgate, web_config,
+from support import (LOOMGATE_BIN, TIMEOUT, Client, Echo, client_when_listening, environment, eventually, fetch, run_loomgate, web_config,
                      write_config)
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -333,8 +333,7 @@ def test_start_without_standard_input(tmp_path, origin):
     process = subprocess.Popen(["sh", "-c", 'exec "$0" -f "$1" <&- 2>&-', LOOMGATE_BIN, path], stdout=subprocess.PIPE,
                                env=environment(), cwd=tmp_path)
     try:
-        eventually(lambda: (tmp_path / "s").exists(), "the listener")
-        with Client(f"unix:{tmp_path}/s") as client:
+        with client_when_listening(f"unix:{tmp_path}/s") as client:
             for _ in range(20):
                 assert client.request("GET", "/").read_response().status == 200
         process.send_signal(signal.SIGTERM)

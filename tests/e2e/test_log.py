@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from support import (LOOMGATE_BIN, TIMEOUT, Client, Collector, environment, eventually, parse_json, web_config,
+from support import (LOOMGATE_BIN, TIMEOUT, Collector, client_when_listening, environment, eventually, parse_json, web_config,
                      write_config)
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -433,20 +433,12 @@ def test_no_syslog_daemon(loomgate, origin):
 # ---- the process's log ----
 
 
-def connect_when_listening(address):
-    """The file of a UNIX socket is there before anybody listens."""
-    try:
-        return Client(address)
-    except OSError:
-        return None
-
-
 @pytest.mark.parametrize("level, expected", [("debug", True), ("info", True), ("warn", False), ("error", False)])
 def test_levels(loomgate, origin, tmp_path, level, expected):
     config = logging_to("stdout", origin(), settings=process_log(level=level))
     config["frontends"]["web"]["bind"] = [f"unix:{tmp_path}/s"]
     gate = loomgate(config, wait=False)
-    with eventually(lambda: connect_when_listening(f"unix:{tmp_path}/s"), "the listener") as client:
+    with client_when_listening(f"unix:{tmp_path}/s") as client:
         assert client.request("GET", "/").read_response().status == 200
     gate.stop()
     order = ["debug", "info", "warn", "error"]
