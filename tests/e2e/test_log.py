@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from support import (LOOMGATE_BIN, TIMEOUT, Collector, client_when_listening, environment, eventually, parse_json, web_config,
+from support import (LOOMGATE_BIN, TIMEOUT, Client, Collector, client_when_listening, environment, eventually, parse_json, web_config,
                      write_config)
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
