@@ -14,7 +14,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-pr
 CPPFLAGS += -Iinclude -D_GNU_SOURCE -DLG_VERSION='"$(VERSION)"' -DLG_FLAVOUR='"$(FLAVOUR)"' $(LLHTTP_CPPFLAGS)
 CFLAGS   += -std=c17 -g -pthread $(WARNINGS) $(FLAVOUR_FLAGS)
 LDFLAGS  += -pthread $(FLAVOUR_FLAGS)
-LDLIBS   += -lev -lyaml -lm $(LLHTTP_LIBS)
+LDLIBS   += -lev -lyaml -lcjson -lm $(LLHTTP_LIBS)
 
 # Flavours: release is what users run; the others watch it.
 FLAVOUR_FLAGS_release := -O2 -fno-omit-frame-pointer
