@@ -86,6 +86,10 @@ void view_number(struct view_node *in, const char *name, uint64_t number) {
     add_number(in, name, VIEW_NUMBER, number);
 }
 
+void view_signed(struct view_node *in, const char *name, int64_t number) {
+    add_number(in, name, VIEW_SIGNED, (uint64_t)number);
+}
+
 void view_real(struct view_node *in, const char *name, double number) {
     add(in, name, VIEW_REAL)->u.real = number;
 }
@@ -114,6 +118,14 @@ void view_null(struct view_node *in, const char *name) {
     add(in, name, VIEW_NULL);
 }
 
+void view_graft(struct view_node *in, const char *name, const struct view_node *node) {
+    struct view_node *n = add(in, name, node->kind);
+    n->first = node->first;
+    n->last = node->last;
+    n->count = node->count;
+    n->u = node->u;
+}
+
 /* --- JSON ------------------------------------------------------------------------------------------------------- */
 
 /* Up to six decimals, none that say nothing. */
@@ -137,6 +149,12 @@ static cJSON *json_real(double number) {
 static cJSON *json_whole(uint64_t number) {
     char digits[VIEW_VALUE_MAX];
     snprintf(digits, sizeof digits, "%" PRIu64, number);
+    return cJSON_CreateRaw(digits);
+}
+
+static cJSON *json_signed(int64_t number) {
+    char digits[VIEW_VALUE_MAX];
+    snprintf(digits, sizeof digits, "%" PRId64, number);
     return cJSON_CreateRaw(digits);
 }
 
@@ -169,6 +187,8 @@ static cJSON *json_value(const struct view_node *n) {
     case VIEW_NUMBER:
     case VIEW_BYTES:
         return json_whole(n->u.number);
+    case VIEW_SIGNED:
+        return json_signed((int64_t)n->u.number);
     case VIEW_REAL:
     case VIEW_RATIO:
         return json_real(n->u.real);

@@ -57,6 +57,9 @@ static struct slice value_text(struct arena *a, const struct view_node *n) {
     case VIEW_NUMBER:
         snprintf(text, sizeof text, "%" PRIu64, n->u.number);
         break;
+    case VIEW_SIGNED:
+        snprintf(text, sizeof text, "%" PRId64, (int64_t)n->u.number);
+        break;
     case VIEW_REAL:
         snprintf(text, sizeof text, "%.1f", n->u.real);
         break;
@@ -114,8 +117,8 @@ static void put(FILE *out, struct slice s) {
 /* --- tables ----------------------------------------------------------------------------------------------------- */
 
 static bool is_number(enum view_kind kind) {
-    return kind == VIEW_NUMBER || kind == VIEW_REAL || kind == VIEW_RATIO || kind == VIEW_DURATION ||
-           kind == VIEW_BYTES;
+    return kind == VIEW_NUMBER || kind == VIEW_SIGNED || kind == VIEW_REAL || kind == VIEW_RATIO ||
+           kind == VIEW_DURATION || kind == VIEW_BYTES;
 }
 
 struct column {

@@ -22,6 +22,7 @@ enum view_kind {
     VIEW_TEXT,
     VIEW_LINES, /* a document: as it is in text, without its name and without empty lines; a string in JSON */
     VIEW_NUMBER,
+    VIEW_SIGNED,
     VIEW_REAL,
     VIEW_RATIO,    /* 0.125: "12.5%" */
     VIEW_DURATION, /* microseconds: "1m30s", seconds in JSON */
@@ -62,6 +63,7 @@ void view_slice(struct view_node *in, const char *name, struct slice text);
 void view_printf(struct view_node *in, const char *name, const char *format, ...) LG_PRINTF(3, 4);
 void view_lines(struct view_node *in, const char *name, struct slice text);
 void view_number(struct view_node *in, const char *name, uint64_t number);
+void view_signed(struct view_node *in, const char *name, int64_t number);
 void view_real(struct view_node *in, const char *name, double number);
 void view_ratio(struct view_node *in, const char *name, double ratio);
 void view_duration(struct view_node *in, const char *name, uint64_t us);
@@ -69,6 +71,8 @@ void view_bytes(struct view_node *in, const char *name, uint64_t bytes);
 void view_time(struct view_node *in, const char *name, uint64_t unix_us);
 void view_bool(struct view_node *in, const char *name, bool is);
 void view_null(struct view_node *in, const char *name);
+/* What is below another node, which must live as long. */
+void view_graft(struct view_node *in, const char *name, const struct view_node *node);
 
 /* Lines, the last one ended too, none of them empty; "none" for what is empty. Texts are escaped: no control
  * characters, no invalid UTF-8. */

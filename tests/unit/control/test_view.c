@@ -155,8 +155,10 @@ static void odd_numbers(void **state) {
     view_real(&v.root, "huge", 1e300);
     view_real(&v.root, "tiny", 0.0000001);
     view_real(&v.root, "below", -2.5);
-    assert_string_equal(print(view_print_json),
-                        "{\"nan\":null,\"huge\":1.0000000000000001e+300,\"tiny\":0,\"below\":-2.5}");
+    view_signed(&v.root, "least", INT64_MIN);
+    assert_string_equal(
+        print(view_print_json),
+        "{\"nan\":null,\"huge\":1.0000000000000001e+300,\"tiny\":0,\"below\":-2.5,\"least\":-9223372036854775808}");
 }
 
 static void durations_and_sizes(void **state) {
