@@ -70,12 +70,16 @@ bool command_begins_with(const struct command *row, const struct words *words) {
     return words_in_common(row, words, &row_words) == words->count;
 }
 
-/* The first `count` words with one space between. */
+/* The first `count` words with one space between, cut when longer; no NUL inside. */
 static struct slice join(const struct words *words, unsigned count, char out[JOINED_MAX]) {
     size_t n = 0;
-    for (unsigned i = 0; i < count && n < JOINED_MAX; i++)
-        n += (size_t)snprintf(out + n, JOINED_MAX - n, "%s%.*s", i ? " " : "", SLICE_ARG(words->v[i].text));
-    return slice_of(out);
+    for (unsigned i = 0; i < count; i++) {
+        struct slice word = words->v[i].text;
+        if (i && n + 1 < JOINED_MAX) out[n++] = ' ';
+        for (size_t k = 0; k < word.n && n + 1 < JOINED_MAX; k++) out[n++] = word.p[k] ? word.p[k] : '?';
+    }
+    out[n] = '\0';
+    return slice_from(out, n);
 }
 
 /* "did you mean 'show servers'?", of the rows with so many words; false when none is near. */

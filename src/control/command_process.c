@@ -1,6 +1,7 @@
 /* command_process.c: the log, checking a configuration, the end of the process. */
 #include "command_internal.h"
 
+#include "loomgate/base/event.h"
 #include "loomgate/config/diagnose.h"
 #include "loomgate/config/schema.h"
 
@@ -16,6 +17,7 @@ static void run_level(struct call *c) {
     for (int i = 0; i < LEVEL_COUNT; i++) {
         names[i] = log_level_name((enum log_level)i);
         if (!slice_is(word, names[i])) continue;
+        event_warn("log_level_changed", NULL, LOG_STR("to", names[i]));
         log_set_level((enum log_level)i);
         call_ok(c, "the log is written from the level %s on", names[i]);
         return;
@@ -44,11 +46,24 @@ static void put_problems(struct view_node *list, struct diagnostics *d) {
     }
 }
 
+/* The first error, and how many there are. */
+static void fail_check(struct call *c, struct diagnostics *d, size_t errors) {
+    const struct diagnostic *one = diagnostics_find(d, 0);
+    for (size_t i = 1; one && one->severity != SEVERITY_ERROR; i++) one = diagnostics_find(d, i);
+    LG_ASSERT(one != NULL);
+    const struct place *at = &one->place;
+    if (errors > 1)
+        call_fail(c, COMMAND_CONFIG, "%s:%u:%u: %s; and %zu more", at->source->name, at->line, at->column, one->text,
+                  errors - 1);
+    else
+        call_fail(c, COMMAND_CONFIG, "%s:%u:%u: %s", at->source->name, at->line, at->column, one->text);
+}
+
 static void answer_check(struct call *c, const char *path, const struct config *config, struct diagnostics *d) {
     size_t errors = diagnostics_count(d, SEVERITY_ERROR), warnings = diagnostics_count(d, SEVERITY_WARNING);
     if (errors + warnings) put_problems(view_list(&c->view.root, "problems"), d);
     if (!config)
-        call_fail(c, COMMAND_CONFIG, "%s: %zu error%s", path, errors, errors == 1 ? "" : "s");
+        fail_check(c, d, errors);
     else
         call_ok(c, "%s is valid, with %zu warning%s", path, warnings, warnings == 1 ? "" : "s");
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { BACKLOG = 64 };
+enum { BACKLOG = 128 };
 
 /* --- rights ----------------------------------------------------------------------------------------------------- */
 
@@ -37,7 +37,7 @@ static bool socket_open(struct control_socket *s, const struct control_settings 
     if (lstat(s->path, &s->file) != 0) memset(&s->file, 0, sizeof s->file);
     listen_start(&s->watch, s->server->loop, fd, on_accept);
     log_info("control_listening", NULL, LOG_STR("socket", s->path), LOG_STR("mode", c->mode),
-             LOG_STR("level", control_level_name(s->level)));
+             LOG_STR("access", control_level_name(s->level)));
     return true;
 }
 
