@@ -118,7 +118,10 @@ doc-check: $(BUILD)/loomgate ## fail when the pages and the tables of the progra
 
 install: all ## to $(DESTDIR)$(PREFIX)
 	install -Dm755 $(BUILD)/loomgate $(DESTDIR)$(PREFIX)/bin/loomgate
+	install -Dm755 contrib/loomctl $(DESTDIR)$(PREFIX)/bin/loomctl
 	install -Dm644 doc/loomgate.8 $(DESTDIR)$(PREFIX)/share/man/man8/loomgate.8
+	install -Dm644 contrib/completion/loomgate.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/loomgate
+	ln -sf loomgate $(DESTDIR)$(PREFIX)/share/bash-completion/completions/loomctl
 
 clean: ## remove everything built
 	rm -rf build
