@@ -14,7 +14,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-pr
 CPPFLAGS += -Iinclude -D_GNU_SOURCE -DLG_VERSION='"$(VERSION)"' -DLG_FLAVOUR='"$(FLAVOUR)"' $(LLHTTP_CPPFLAGS)
 CFLAGS   += -std=c17 -g -pthread $(WARNINGS) $(FLAVOUR_FLAGS)
 LDFLAGS  += -pthread $(FLAVOUR_FLAGS)
-LDLIBS   += -lev -lyaml -lm $(LLHTTP_LIBS)
+LDLIBS   += -lev -lyaml -lcjson -lm $(LLHTTP_LIBS)
 
 # Flavours: release is what users run; the others watch it.
 FLAVOUR_FLAGS_release := -O2 -fno-omit-frame-pointer
@@ -118,7 +118,10 @@ doc-check: $(BUILD)/loomgate ## fail when the pages and the tables of the progra
 
 install: all ## to $(DESTDIR)$(PREFIX)
 	install -Dm755 $(BUILD)/loomgate $(DESTDIR)$(PREFIX)/bin/loomgate
+	install -Dm755 contrib/loomctl $(DESTDIR)$(PREFIX)/bin/loomctl
 	install -Dm644 doc/loomgate.8 $(DESTDIR)$(PREFIX)/share/man/man8/loomgate.8
+	install -Dm644 contrib/completion/loomgate.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/loomgate
+	ln -sf loomgate $(DESTDIR)$(PREFIX)/share/bash-completion/completions/loomctl
 
 clean: ## remove everything built
 	rm -rf build

@@ -1,8 +1,10 @@
-/* main.c: arguments, then configuration, then runtime. */
+/* main.c: arguments, then configuration, then control and runtime. */
 #include "loomgate/config/config.h"
 #include "loomgate/config/diagnose.h"
+#include "loomgate/control/server.h"
 #include "loomgate/runtime/runtime.h"
 
+#include <cjson/cJSON.h>
 #include <ev.h>
 #include <getopt.h>
 #include <llhttp.h>
@@ -18,7 +20,7 @@
 #define COMPILER "gcc " __VERSION__
 #endif
 
-enum { EXIT_USAGE = 2, OPTION_PID = 256, OPTION_PRINT_SETTINGS };
+enum { EXIT_USAGE = 2, OPTION_PID = 256, OPTION_PRINT_SETTINGS, OPTION_PRINT_COMMANDS };
 
 static const char usage[] =
     "usage: loomgate [-f FILE] [-c] [-D KEY=VALUE]... [--pid FILE] | -V | -h\n"
@@ -39,12 +41,28 @@ struct arguments {
     size_t override_count;
 };
 
-static void print_version(void) {
+enum { LIBRARY_COUNT = 4 };
+
+static void name_libraries(struct control_library out[LIBRARY_COUNT]) {
     int major, minor, patch;
     yaml_get_version(&major, &minor, &patch);
+    out[0].name = "libev";
+    snprintf(out[0].version, sizeof out[0].version, "%d.%d", ev_version_major(), ev_version_minor());
+    out[1].name = "libyaml";
+    snprintf(out[1].version, sizeof out[1].version, "%d.%d.%d", major, minor, patch);
+    out[2].name = "llhttp";
+    snprintf(out[2].version, sizeof out[2].version, "%d.%d.%d", LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR,
+             LLHTTP_VERSION_PATCH);
+    out[3].name = "cjson";
+    snprintf(out[3].version, sizeof out[3].version, "%s", cJSON_Version());
+}
+
+static void print_version(void) {
+    struct control_library libraries[LIBRARY_COUNT];
+    name_libraries(libraries);
     printf("loomgate %s (%s build, " COMPILER ")\n", LG_VERSION, LG_FLAVOUR);
-    printf("libev %d.%d, libyaml %d.%d.%d, llhttp %d.%d.%d\n", ev_version_major(), ev_version_minor(), major, minor,
-           patch, LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR, LLHTTP_VERSION_PATCH);
+    for (int i = 0; i < LIBRARY_COUNT; i++) printf("%s%s %s", i ? ", " : "", libraries[i].name, libraries[i].version);
+    putchar('\n');
 }
 
 static int wrong_usage(const char *what, const char *value) {
@@ -68,6 +86,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *a) {
                                                  {"help", no_argument, NULL, 'h'},
                                                  {"version", no_argument, NULL, 'V'},
                                                  {"print-settings", no_argument, NULL, OPTION_PRINT_SETTINGS},
+                                                 {"print-commands", no_argument, NULL, OPTION_PRINT_COMMANDS},
                                                  {NULL, 0, NULL, 0}};
     int option;
     opterr = 0;
@@ -94,6 +113,9 @@ static int parse_arguments(int argc, char **argv, struct arguments *a) {
         case OPTION_PRINT_SETTINGS:
             config_print_reference(stdout);
             return EXIT_SUCCESS;
+        case OPTION_PRINT_COMMANDS:
+            commands_print(stdout);
+            return EXIT_SUCCESS;
         case ':':
             return wrong_usage("a value is missing after", argv[optind - 1]);
         default:
@@ -110,30 +132,38 @@ static const char *find_file(void) {
     return NULL;
 }
 
+/* The process's life; takes the configuration over. */
+static int serve(struct config *config, const struct arguments *a) {
+    struct control_library libraries[LIBRARY_COUNT];
+    const struct control_options options = {a->file, a->overrides, a->override_count, libraries, LIBRARY_COUNT};
+    name_libraries(libraries);
+    struct control_server *control = control_server_new(&options);
+    int status = runtime_run(config, a->pid_path, control_server_hooks(control));
+    control_server_free(control);
+    return status;
+}
+
+static int load_and_serve(const struct arguments *a) {
+    struct diagnostics d;
+    diagnostics_init(&d);
+    struct config *config = config_load(a->file, a->overrides, a->override_count, &d);
+    diagnostics_print(&d, stderr);
+    diagnostics_fini(&d);
+    if (!config) return EXIT_FAILURE;
+    if (!a->check_only) return serve(config, a);
+    printf("%s: valid\n", a->file);
+    config_free(config);
+    return EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv) {
     struct arguments a = {0};
     int status = parse_arguments(argc, argv, &a);
-    if (status >= 0) {
-        free(a.overrides);
-        return status;
-    }
-    if (!a.file) a.file = find_file();
-    if (!a.file) {
-        free(a.overrides);
-        return wrong_usage("there is neither conf/loomgate.yaml nor /etc/loomgate/loomgate.yaml; name a file with -f",
-                           NULL);
-    }
-    struct diagnostics d;
-    diagnostics_init(&d);
-    struct config *config = config_load(a.file, a.overrides, a.override_count, &d);
-    diagnostics_print(&d, stderr);
-    diagnostics_fini(&d);
+    if (status < 0 && !a.file) a.file = find_file();
+    if (status < 0 && !a.file)
+        status = wrong_usage("there is neither conf/loomgate.yaml nor /etc/loomgate/loomgate.yaml; name a file with -f",
+                             NULL);
+    if (status < 0) status = load_and_serve(&a);
     free(a.overrides);
-    if (!config) return EXIT_FAILURE;
-    if (a.check_only) {
-        printf("%s: valid\n", a.file);
-        config_free(config);
-        return EXIT_SUCCESS;
-    }
-    return runtime_run(config, a.pid_path, NULL);
+    return status;
 }

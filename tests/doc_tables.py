@@ -11,7 +11,7 @@ A page marks a table by the line before it:
   <!-- names: WHAT -->           written by hand; the names in its first column must be those of the sources:
       failures   each failure, in the order of the table                     (doc/failures.md)
       record     the fields of the access record, in their order             (doc/observability.md)
-      events     event, level and fields of each call of the log             (doc/observability.md)
+      events     event, level and fields of each log_LEVEL(), event_LEVEL()  (doc/observability.md)
       shared     what is atomic, locked or a thread's own, with its file     (doc/threads.md)
       files AREA the things of an area: src/AREA/*.c, include/loomgate/AREA  (doc/architecture.md)
 Also: each option of the command line stands in doc/loomgate.8, and so do the words of an access record as text; the
@@ -124,7 +124,7 @@ def events():
     for path in source_files():
         text = path.read_text()
         if path.suffix == ".c":
-            for match in re.finditer(r"\blog_(debug|info|warn|error)(?=\()", text):
+            for match in re.finditer(r"\b(?:log|event)_(debug|info|warn|error)(?=\()", text):
                 call = call_at(text, match.end())
                 event = re.match(r'\(\s*"(\w+)"', call)
                 name = event[1] if event else f"(not a literal, {path.relative_to(ROOT)})"

@@ -47,6 +47,20 @@ void log_configure(struct log_sink *process_sink, enum log_format format, enum l
     atomic_store(&process.sink, process_sink);
 }
 
+void log_set_level(enum log_level level) {
+    LG_ASSERT((unsigned)level < LEVEL_COUNT);
+    atomic_store(&process.level, (int)level);
+}
+
+enum log_level log_get_level(void) {
+    return (enum log_level)atomic_load_explicit(&process.level, memory_order_relaxed);
+}
+
+const char *log_level_name(enum log_level level) {
+    LG_ASSERT((unsigned)level < LEVEL_COUNT);
+    return level_names[level];
+}
+
 bool log_wants(enum log_level level) {
     return (int)level >= atomic_load_explicit(&process.level, memory_order_relaxed);
 }
@@ -131,7 +145,7 @@ static char *render_text(char *at, const char *end, enum log_level level, const 
     at = log_escape_text(at, end, slice_of(event));
     if (message) {
         at = put(at, end, ": ");
-        at = escape_sentence(at, end, slice_of(message));
+        at = log_escape_sentence(at, end, slice_of(message));
     }
     for (const struct log_field *f = fields; f->kind != LOG_END; f++) at = text_field(at, end, f);
     *at++ = '\n';

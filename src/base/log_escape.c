@@ -110,7 +110,7 @@ char *log_escape_text(char *at, const char *end, struct slice s) {
     return escape(at, end, s, WORD);
 }
 
-char *escape_sentence(char *at, const char *end, struct slice s) {
+char *log_escape_sentence(char *at, const char *end, struct slice s) {
     return escape(at, end, s, SENTENCE);
 }
 

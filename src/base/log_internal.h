@@ -114,8 +114,6 @@ unsigned writer_generation(void);
 
 /* --- rendering (log_escape.c) ----------------------------------------------------------------------------------- */
 
-/* As log_escape_text(), but spaces and quotes stay. */
-char *escape_sentence(char *at, const char *end, struct slice s);
 /* CLOCK_REALTIME in microseconds. */
 uint64_t log_now_us(void);
 

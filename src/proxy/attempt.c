@@ -1,6 +1,8 @@
 /* attempt.c: one try at one server, until it is ready to be used. */
 #include "loomgate/proxy/attempt.h"
 
+#include "loomgate/base/event.h"
+
 static void on_connected(struct connect *k, struct conn *c) {
     struct attempt *a = LG_CONTAINER_OF(k, struct attempt, connect);
     a->connect_us = a->env->loop.now_us - a->began_us;
@@ -59,8 +61,8 @@ static void on_feed(struct task *task) {
 static void starve(struct attempt *a) {
     struct env *env = a->env;
     if (list_is_empty(&env->starved))
-        log_warn("connect_paused", "requests wait for a free descriptor to reach their server",
-                 LOG_STR("error", strerror(a->connect.error_number)), LOG_INT("connections", env->client_count));
+        event_warn("connect_paused", "requests wait for a free descriptor to reach their server",
+                   LOG_STR("error", strerror(a->connect.error_number)), LOG_INT("connections", env->client_count));
     list_push_back(&env->starved, &a->node);
     deadline_set(&env->loop, &a->patience, a->route->connect_us);
 }

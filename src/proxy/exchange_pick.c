@@ -3,6 +3,8 @@
 
 #include "exchange_internal.h"
 
+#include "loomgate/base/event.h"
+
 /* What a failed try counts at least: a server that refuses at once must not look fast. */
 enum { FAILURE_LATENCY_US = 1000000 };
 
@@ -27,10 +29,10 @@ static void tell_opened(const struct server *s, const struct breaker_settings *p
                         enum failure f) {
     const char *what = policy->observe ? "would take no requests (observe: true)" : "takes no requests for a while";
     unsigned rate = c->requests ? c->errors * 100 / c->requests : 100;
-    log_warn("breaker_opened", what, LOG_STR("backend", s->backend), LOG_STR("server", s->name),
-             LOG_STR("reason", c->from == BREAKER_HALF_OPEN ? "probe_failed" : "error_rate"),
-             LOG_STR("cause", failure_get(f)->name), LOG_INT("error_percent", rate), LOG_INT("requests", c->requests),
-             LOG_INT("errors", c->errors), LOG_INT("open_ms", c->open_us / 1000));
+    event_warn("breaker_opened", what, LOG_STR("backend", s->backend), LOG_STR("server", s->name),
+               LOG_STR("reason", c->from == BREAKER_HALF_OPEN ? "probe_failed" : "error_rate"),
+               LOG_STR("cause", failure_get(f)->name), LOG_INT("error_percent", rate), LOG_INT("requests", c->requests),
+               LOG_INT("errors", c->errors), LOG_INT("open_ms", c->open_us / 1000));
 }
 
 /* A transition that this exchange has made; `f`: how its try ended. */
@@ -44,13 +46,13 @@ static void tell_change(struct exchange *x, const struct balance_member *m, cons
         tell_opened(s, m->breaker, c, f);
         break;
     case BREAKER_HALF_OPEN:
-        log_info("breaker_half_open", "lets probes through", LOG_STR("backend", s->backend), LOG_STR("server", s->name),
-                 LOG_INT("probes", m->breaker->probes));
+        event_info("breaker_half_open", "lets probes through", LOG_STR("backend", s->backend),
+                   LOG_STR("server", s->name), LOG_INT("probes", m->breaker->probes));
         break;
     case BREAKER_CLOSED:
         metrics_add(&x->env->metrics, METRIC_breaker_closed_total, 1);
-        log_info("breaker_closed", "all probes succeeded", LOG_STR("backend", s->backend), LOG_STR("server", s->name),
-                 LOG_INT("ramp_ms", m->breaker->ramp_us / 1000));
+        event_info("breaker_closed", "all probes succeeded", LOG_STR("backend", s->backend), LOG_STR("server", s->name),
+                   LOG_INT("ramp_ms", m->breaker->ramp_us / 1000));
         break;
     }
 }

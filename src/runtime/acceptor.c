@@ -1,6 +1,7 @@
 /* acceptor.c: the live listening socket of one bind point in one worker. */
 #include "loomgate/runtime/acceptor.h"
 
+#include "loomgate/base/event.h"
 #include "loomgate/net/socket.h"
 #include "loomgate/proxy/client.h"
 
@@ -28,16 +29,16 @@ static void leave_gates(struct acceptor *a) {
 static void acceptor_starve(struct acceptor *a, int error_number) {
     metrics_add(&a->env->metrics, METRIC_accept_errors_total, 1);
     if (!a->starved)
-        log_warn("accept_paused", "accepting pauses until descriptors or memory are free again",
-                 LOG_STR("frontend", a->frontend->settings->name), LOG_STR("error", strerror(error_number)),
-                 LOG_INT("connections", a->env->client_count));
+        event_warn("accept_paused", "accepting pauses until descriptors or memory are free again",
+                   LOG_STR("frontend", a->frontend->settings->name), LOG_STR("error", strerror(error_number)),
+                   LOG_INT("connections", a->env->client_count));
     a->starved = true;
 }
 
 static void tell_recovery(struct acceptor *a) {
     a->starved = false;
-    log_info("accept_resumed", "accepting again", LOG_STR("frontend", a->frontend->settings->name),
-             LOG_INT("connections", a->env->client_count));
+    event_info("accept_resumed", "accepting again", LOG_STR("frontend", a->frontend->settings->name),
+               LOG_INT("connections", a->env->client_count));
 }
 
 static enum accept_result accept_failed(struct acceptor *a, int error_number) {
@@ -60,9 +61,9 @@ static enum accept_result accept_failed(struct acceptor *a, int error_number) {
 static enum accept_result gate_is_full(struct acceptor *a, const char *scope, const struct gate *gate) {
     uint64_t now_us = a->env->loop.now_us;
     if (now_us - a->full_us > FULL_QUIET_US)
-        log_warn("max_connections_reached", "clients wait until others have left",
-                 LOG_STR("frontend", a->frontend->settings->name), LOG_STR("limit_of", scope),
-                 LOG_INT("limit", gate->limit));
+        event_warn("max_connections_reached", "clients wait until others have left",
+                   LOG_STR("frontend", a->frontend->settings->name), LOG_STR("limit_of", scope),
+                   LOG_INT("limit", gate->limit));
     a->full_us = now_us;
     return ACCEPT_PAUSE;
 }

@@ -7,6 +7,24 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+bool privileges_find_user(const char *name, uid_t *uid, struct error *e) {
+    uint64_t number;
+    if (slice_to_u64(slice_of(name), UINT32_MAX - 1, &number)) return *uid = (uid_t)number, true;
+    const struct passwd *p = getpwnam(name);
+    if (!p) return error_set(e, "there is no user '%s'", name);
+    *uid = p->pw_uid;
+    return true;
+}
+
+bool privileges_find_group(const char *name, gid_t *gid, struct error *e) {
+    uint64_t number;
+    if (slice_to_u64(slice_of(name), UINT32_MAX - 1, &number)) return *gid = (gid_t)number, true;
+    const struct group *g = getgrnam(name);
+    if (!g) return error_set(e, "there is no group '%s'", name);
+    *gid = g->gr_gid;
+    return true;
+}
+
 /* Names are looked up before chroot, while their files can be read. */
 bool privileges_drop(const struct global_settings *g, struct error *e) {
     uid_t uid = 0;

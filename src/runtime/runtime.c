@@ -1,6 +1,7 @@
 /* runtime.c: the control thread: workers, signals, health checks, shutdown. */
 #include "runtime_internal.h"
 
+#include "loomgate/base/event.h"
 #include "loomgate/net/socket.h"
 #include "loomgate/runtime/privileges.h"
 
@@ -97,7 +98,8 @@ static void on_drained(struct worker *w) {
 
 static void on_grace_over(struct deadline *d) {
     struct runtime *r = LG_CONTAINER_OF(d, struct runtime, grace);
-    log_warn("grace_over", "stopping although exchanges still run", LOG_INT("connections", atomic_load(&r->gate.open)));
+    event_warn("grace_over", "stopping although exchanges still run",
+               LOG_INT("connections", atomic_load(&r->gate.open)));
     stop_now(r);
 }
 
@@ -105,13 +107,13 @@ void runtime_shutdown(struct runtime *r, bool now) {
     uint64_t grace_us = r->snapshot->config->global.shutdown_grace_us;
     if (r->state == RUNTIME_STOPPED || (r->state == RUNTIME_DRAINING && !now)) return;
     if (now) {
-        log_warn("stopping", "stopping at once", LOG_INT("connections", atomic_load(&r->gate.open)));
+        event_warn("stopping", "stopping at once", LOG_INT("connections", atomic_load(&r->gate.open)));
         stop_now(r);
         return;
     }
     r->state = RUNTIME_DRAINING;
-    log_info("stopping", "no new connections; what runs may finish", LOG_INT("connections", atomic_load(&r->gate.open)),
-             LOG_INT("grace_s", grace_us / 1000000));
+    event_info("stopping", "no new connections; what runs may finish",
+               LOG_INT("connections", atomic_load(&r->gate.open)), LOG_INT("grace_s", grace_us / 1000000));
     for (unsigned i = 0; i < r->worker_count; i++) worker_drain(r->workers[i]);
     deadline_set(&r->loop, &r->grace, grace_us);
 }
@@ -209,10 +211,10 @@ static void check_descriptors(struct runtime *r) {
     r->fd_ceiling = limit && limit < INT_MAX ? (int)(limit - limit / 8) : INT_MAX;
     uint64_t wanted = (uint64_t)r->gate.limit * 2 + DESCRIPTORS_ELSEWHERE;
     if (limit && limit < wanted)
-        log_warn("few_descriptors",
-                 "max_connections clients and as many server connections would not fit the limit of "
-                 "open files; accepting will pause before",
-                 LOG_INT("limit", limit), LOG_INT("wanted", wanted));
+        event_warn("few_descriptors",
+                   "max_connections clients and as many server connections would not fit the limit of "
+                   "open files; accepting will pause before",
+                   LOG_INT("limit", limit), LOG_INT("wanted", wanted));
 }
 
 static bool write_pid(const char *path, struct error *e) {
@@ -242,8 +244,8 @@ static bool runtime_start(struct runtime *r, const char *pid_path, struct error 
     for (; r->started < r->worker_count; r->started++)
         if (!worker_start(r->workers[r->started], e)) return false;
     r->start_us = r->loop.now_us;
-    log_info("ready", "serving", LOG_STR("version", LG_VERSION), LOG_INT("workers", r->worker_count),
-             LOG_INT("pid", getpid()));
+    event_info("ready", "serving", LOG_STR("version", LG_VERSION), LOG_INT("workers", r->worker_count),
+               LOG_INT("pid", getpid()));
     return true;
 }
 

@@ -1,6 +1,8 @@
 /* runtime_ask.c: what whoever commands the process may ask of it; work that every worker does a part of. */
 #include "runtime_internal.h"
 
+#include "loomgate/base/event.h"
+
 #include <stdlib.h>
 
 struct loop *runtime_loop(struct runtime *r) {
@@ -45,7 +47,7 @@ uint64_t runtime_start_us(const struct runtime *r) {
 
 void runtime_reopen_logs(void) {
     log_reopen();
-    log_info("logs_reopened", NULL);
+    event_info("logs_reopened", NULL);
 }
 
 /* --- broadcasts ------------------------------------------------------------------------------------------------- */

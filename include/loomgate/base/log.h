@@ -38,6 +38,10 @@ struct log_sink *log_open(enum log_target target, const char *path, struct error
 /* Where the process's own log goes (NULL: stderr, as text, by the logging thread itself) and from which level on. May
  * be called again while other threads log. */
 void log_configure(struct log_sink *process_sink, enum log_format format, enum log_level level);
+/* From which level on the process's own log is written; any thread. */
+void log_set_level(enum log_level level);
+enum log_level log_get_level(void);
+const char *log_level_name(enum log_level level);
 /* How a sink tells its own losses ("log_lost"): JSON unless set; log_configure() sets it for the process's sink. */
 void log_set_format(struct log_sink *sink, enum log_format format);
 /* Closes and opens again every file (SIGUSR1); a file that cannot be opened keeps its old descriptor and says so.
@@ -97,6 +101,8 @@ void log_thread_end(void);
 char *log_escape_json(char *at, const char *end, struct slice s);
 /* The same for text records: controls, spaces, quotes and non-UTF-8 bytes as \xXX. */
 char *log_escape_text(char *at, const char *end, struct slice s);
+/* As log_escape_text(), but spaces and quotes stay. */
+char *log_escape_sentence(char *at, const char *end, struct slice s);
 /* RFC 3339 in UTC with milliseconds, 24 bytes, cached a millisecond a thread. */
 void log_time(char out[24], uint64_t unix_us);
 

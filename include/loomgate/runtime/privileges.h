@@ -5,6 +5,11 @@
 #include "loomgate/base/error.h"
 #include "loomgate/config/config.h"
 
+#include <sys/types.h>
+
+/* A user or a group by its name, or by its number in decimal. Reads the system's files: before chroot. */
+LG_MUST_CHECK bool privileges_find_user(const char *name, uid_t *uid, struct error *e);
+LG_MUST_CHECK bool privileges_find_group(const char *name, gid_t *gid, struct error *e);
 /* chroot, group, user, as far as they are set, for good. After binding and opening logs. */
 LG_MUST_CHECK bool privileges_drop(const struct global_settings *g, struct error *e);
 /* Raises the limit of descriptors as far as it goes; returns it. */

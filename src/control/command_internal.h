@@ -1,0 +1,20 @@
+/* command_internal.h: the parts of the table of commands, by theme, and what finds a row. */
+#ifndef LOOMGATE_CONTROL_COMMAND_INTERNAL_H
+#define LOOMGATE_CONTROL_COMMAND_INTERNAL_H
+
+#include "loomgate/control/command.h"
+
+/* Each ends with a row without words. */
+extern const struct command commands_talk[], commands_show[], commands_servers[], commands_workers[],
+    commands_breaker[], commands_process[];
+
+/* The row whose words a command begins with, the longest of them; takes them off `words`. NULL: none. */
+const struct command *command_find(struct words *words);
+/* Why there is none, with the nearest one: a sentence. */
+void command_explain_unknown(const struct words *words, char *out, size_t room);
+/* Whether the row's words begin with these, for help. */
+bool command_begins_with(const struct command *row, const struct words *words);
+/* "drain B[/S] [wait]" */
+void command_print_usage(const struct command *row, FILE *out);
+
+#endif

@@ -1,0 +1,66 @@
+/* command_target.c: the backend or server that a word of a command names, with the nearest one to a misspelt name. */
+#include "command_internal.h"
+
+#include "loomgate/config/schema.h"
+
+enum { NAMES_SHOWN = 16, HINT_MAX = 400 };
+
+const struct balance_member *target_next(const struct target *t, uint32_t *at) {
+    const struct backend *b = t->backend;
+    uint32_t i = (*at)++;
+    if (t->only) return i == 0 ? t->only : NULL;
+    if (i < b->member_count) return &b->members[i];
+    i -= b->member_count;
+    return i < b->backup_count ? &b->backups[i] : NULL;
+}
+
+/* "did you mean 'a'?", or "there are a, b, c". */
+static void hint_names(struct slice word, const char *const *names, size_t count, char out[HINT_MAX]) {
+    if (nearest_word(word, names, count, out, HINT_MAX)) return;
+    size_t n = (size_t)snprintf(out, HINT_MAX, "there %s", count > 1 ? "are" : count == 1 ? "is" : "is none");
+    for (size_t i = 0; i < count && i < NAMES_SHOWN && n + 80 < HINT_MAX; i++)
+        n += (size_t)snprintf(out + n, HINT_MAX - n, "%s %.64s", i ? "," : "", names[i]);
+    if (count > NAMES_SHOWN) snprintf(out + n, HINT_MAX - n, ", ...");
+}
+
+static const struct backend *find_backend(struct call *c, struct slice name) {
+    const struct snapshot *s = runtime_snapshot(c->control->runtime);
+    for (uint32_t i = 0; i < s->backend_count; i++)
+        if (slice_is(name, s->backends[i].settings->name)) return &s->backends[i];
+    const char **names = arena_alloc(&c->arena, s->backend_count * sizeof *names);
+    char hint[HINT_MAX];
+    for (uint32_t i = 0; i < s->backend_count; i++) names[i] = s->backends[i].settings->name;
+    hint_names(name, names, s->backend_count, hint);
+    call_fail(c, COMMAND_NO_SUCH_BACKEND, "there is no backend '%.*s'; %s", (int)(name.n < 64 ? name.n : 64), name.p,
+              hint);
+    return NULL;
+}
+
+static bool find_member(struct call *c, struct target *t, struct slice name) {
+    const struct balance_member *m;
+    uint32_t at = 0, count = 0;
+    while ((m = target_next(t, &at)))
+        if (slice_is(name, m->server->name)) return t->only = m, true;
+    const char **names = arena_alloc(&c->arena, at * sizeof *names);
+    char hint[HINT_MAX];
+    for (at = 0; (m = target_next(t, &at));) names[count++] = m->server->name;
+    hint_names(name, names, count, hint);
+    call_fail(c, COMMAND_NO_SUCH_SERVER, "the backend '%s' has no server '%.*s'; %s", t->backend->settings->name,
+              (int)(name.n < 64 ? name.n : 64), name.p, hint);
+    return false;
+}
+
+bool call_take_target(struct call *c, unsigned i, enum target_form form, struct target *t) {
+    LG_ASSERT(i < c->words.count);
+    struct slice word = c->words.v[i].text;
+    size_t slash = slice_find(word, '/'); /* names of backends have none */
+    bool has_server = slash < word.n;
+    *t = (struct target){NULL, NULL};
+    if (form != TARGET_EITHER && has_server != (form == TARGET_SERVER)) {
+        call_fail_usage(c);
+        return false;
+    }
+    t->backend = find_backend(c, slice_from(word.p, slash));
+    if (!t->backend) return false;
+    return !has_server || find_member(c, t, slice_from(word.p + slash + 1, word.n - slash - 1));
+}
