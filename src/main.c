@@ -138,7 +138,8 @@ static int serve(struct config *config, const struct arguments *a) {
     const struct control_options options = {a->file, a->overrides, a->override_count, libraries, LIBRARY_COUNT};
     name_libraries(libraries);
     struct control_server *control = control_server_new(&options);
-    int status = runtime_run(config, a->pid_path, control_server_hooks(control));
+    const struct runtime_source source = {a->file, a->overrides, a->override_count};
+    int status = runtime_run(config, &source, a->pid_path, control_server_hooks(control));
     control_server_free(control);
     return status;
 }

@@ -34,6 +34,13 @@ void pools_close_idle_of(struct pools *p, const struct server *server) {
     if (server->id < p->size && p->v[server->id]) pool_close_idle(p->v[server->id]);
 }
 
+void pools_forget(struct pools *p, const struct server *server) {
+    if (server->id >= p->size || !p->v[server->id] || p->v[server->id]->count) return;
+    deadline_cancel(&p->v[server->id]->trim);
+    free(p->v[server->id]);
+    p->v[server->id] = NULL;
+}
+
 void pools_fini(struct pools *p) {
     LG_ASSERT(p->idle == 0);
     for (unsigned i = 0; i < p->size; i++) free(p->v[i]);
@@ -129,7 +136,7 @@ static void on_idle(struct session *session) {
     struct server_session *s = session->owner;
     struct pool *pool = pool_of(s->pools, s->server);
     bool worn = s->max_requests && session->served >= s->max_requests;
-    if (worn || s->is_private || !pool->max_idle || server_admin_get(s->server) != SERVER_READY) {
+    if (worn || s->is_private || !pool->max_idle || !server_is_in_service(s->server)) {
         session->ops->shutdown(session);
         return;
     }

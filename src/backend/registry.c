@@ -1,4 +1,4 @@
-/* registry.c: identity to what lives on across configurations: servers, and groups of them. */
+/* registry.c: identity to what lives on across configurations: servers, groups of them, gates. */
 #include "loomgate/backend/registry.h"
 
 #include "loomgate/base/mem.h"
@@ -18,11 +18,14 @@ void registry_init(struct registry *r) {
     *r = (struct registry){0};
     map_init(&r->servers);
     map_init(&r->groups);
+    map_init(&r->gates);
     telemetry_init(&r->telemetry);
 }
 
 void registry_fini(struct registry *r) {
-    LG_ASSERT(r->servers.count == 0 && r->groups.count == 0);
+    LG_ASSERT(r->servers.count == 0 && r->groups.count == 0 && r->gates.count == 0);
+    free(r->free_ids);
+    map_fini(&r->gates);
     map_fini(&r->servers);
     map_fini(&r->groups);
     telemetry_fini(&r->telemetry);
@@ -50,6 +53,19 @@ static struct registered *registered_new(const char *backend, const struct serve
     return made;
 }
 
+/* Ids are places in arrays of each worker, so those of servers that are gone are given out again. */
+static unsigned take_id(struct registry *r) {
+    return r->free_count ? r->free_ids[--r->free_count] : r->id_limit++;
+}
+
+static void give_id_back(struct registry *r, unsigned id) {
+    if (r->free_count == r->free_room) {
+        r->free_room += 16;
+        r->free_ids = xrealloc(r->free_ids, r->free_room * sizeof *r->free_ids);
+    }
+    r->free_ids[r->free_count++] = id;
+}
+
 struct server *registry_acquire(struct registry *r, const char *backend, const struct server_settings *settings,
                                 struct error *e) {
     struct registered *made = registered_new(backend, settings);
@@ -64,7 +80,7 @@ struct server *registry_acquire(struct registry *r, const char *backend, const s
         return NULL;
     }
     made->server.refs = 1;
-    made->server.id = r->id_limit++;
+    made->server.id = take_id(r);
     atomic_init(&made->server.shared.admin, settings->maint ? SERVER_MAINT : SERVER_READY);
     made->server.series = telemetry_acquire(&r->telemetry, SERIES_SERVER, backend, settings->name);
     map_put(&r->servers, made->key, made);
@@ -76,8 +92,14 @@ void registry_release(struct registry *r, struct server *server) {
     if (--server->refs) return;
     struct registered *gone = LG_CONTAINER_OF(server, struct registered, server);
     map_remove(&r->servers, gone->key);
+    give_id_back(r, server->id);
     telemetry_release(&r->telemetry, server->series);
     free(gone);
+}
+
+struct server *registry_server_of(const struct map_entry *entry) {
+    struct registered *found = entry->value;
+    return &found->server;
 }
 
 struct group *registry_acquire_group(struct registry *r, const char *backend, const struct queue_events *events) {
@@ -99,4 +121,30 @@ void registry_release_group(struct registry *r, struct group *group) {
     map_remove(&r->groups, slice_of(group->name));
     queue_fini(&group->queue);
     free(group);
+}
+
+struct registered_gate {
+    struct gate gate;
+    unsigned refs;
+    char name[];
+};
+
+struct gate *registry_acquire_gate(struct registry *r, const char *frontend) {
+    struct registered_gate *g = map_find(&r->gates, slice_of(frontend));
+    if (!g) {
+        size_t size = strlen(frontend) + 1;
+        g = alloc_lines(sizeof *g + size);
+        memcpy(g->name, frontend, size);
+        map_put(&r->gates, slice_of(g->name), g);
+    }
+    g->refs++;
+    return &g->gate;
+}
+
+void registry_release_gate(struct registry *r, struct gate *gate) {
+    struct registered_gate *g = LG_CONTAINER_OF(gate, struct registered_gate, gate);
+    LG_ASSERT(g->refs > 0);
+    if (--g->refs) return;
+    map_remove(&r->gates, slice_of(g->name));
+    free(g);
 }

@@ -3,8 +3,13 @@
 
 #include <stdlib.h>
 
+struct config *config_ref(struct config *c) {
+    c->refs++;
+    return c;
+}
+
 void config_free(struct config *c) {
-    if (!c) return;
+    if (!c || c->refs--) return;
     arena_fini(&c->arena);
     free(c);
 }

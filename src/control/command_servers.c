@@ -35,9 +35,9 @@ static void run_frontends(struct call *c) {
         bind = view_list(row, "bind");
         for (uint32_t k = 0; k < f->settings->listener_count; k++)
             view_text(bind, NULL, f->settings->listeners[k].address.text);
-        view_number(row, "connections", atomic_load_explicit(&f->gate.open, memory_order_relaxed));
-        if (f->gate.limit)
-            view_number(row, "limit", f->gate.limit);
+        view_number(row, "connections", gate_open(f->gate));
+        if (gate_limit(f->gate))
+            view_number(row, "limit", gate_limit(f->gate));
         else
             view_null(row, "limit");
         view_number(row, "routes", f->settings->route_count);

@@ -53,7 +53,7 @@ static void put_connections(struct view_node *in, const struct runtime *r) {
     struct view_node *node = view_object(in, "connections");
     const struct gate *gate = runtime_gate(r);
     view_number(node, "open", atomic_load_explicit(&gate->open, memory_order_relaxed));
-    view_number(node, "limit", gate->limit);
+    view_number(node, "limit", gate_limit(gate));
     view_number(node, "total", runtime_metric(r, METRIC_connections_total));
     view_number(node, "to_servers_total", runtime_metric(r, METRIC_server_connections_total));
 }

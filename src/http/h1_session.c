@@ -462,3 +462,10 @@ void h1_session_init_server(struct h1_session *s, struct conn *c, struct h1_scra
     h1_codec_init(&s->codec, H1_READS_RESPONSES);
     h1_update_wait(s);
 }
+
+void h1_session_set_policies(struct h1_session *s, const struct h1_limits *limits,
+                             const struct session_timeouts *timeouts) {
+    s->limits = limits;
+    h1_set_timeouts(&s->session, timeouts);
+    if (!s->open) h1_update_wait(s);
+}

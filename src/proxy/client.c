@@ -17,25 +17,67 @@ static void on_grave(struct task *task) {
     slab_put(&c->base.env->clients, c);
 }
 
+static void leave_tenure(struct client *c) {
+    struct env *env = c->base.env;
+    struct tenure *t = c->tenure;
+    if (--t->clients == 0 && t != env->tenure) env->on_tenure_end(env, t);
+}
+
 static void client_check_gone(struct client *c) {
     if (c->open || c->exchanges) return;
     struct env *env = c->base.env;
     list_remove(&c->node);
     env->client_count--;
     metrics_sub(&env->metrics, METRIC_connections_active, 1);
-    bool was_full = gate_leave(&c->base.frontend->gate);
+    bool was_full = gate_leave(c->base.frontend->gate);
     was_full |= gate_leave(env->gate);
+    leave_tenure(c);
     loop_bury(&env->loop, &c->grave);
     attempts_feed(env);
     if (was_full) env->on_gate_left(env);
     env->on_client_gone(env);
 }
 
+/* --- over to another configuration ------------------------------------------------------------------------------ */
+
+/* The frontend of that name in the current configuration; NULL when there is none that its connections fit. */
+static struct frontend *successor_of(const struct client *c) {
+    const struct frontend *old = c->base.frontend;
+    struct frontend *new = snapshot_find_frontend(c->base.env->tenure->snapshot, old->settings->name);
+    return new &&new->settings->mode == old->settings->mode ? new : NULL;
+}
+
+/* Between two exchanges: the next one begins under the current configuration. */
+static void client_move(struct client *c, struct frontend *to) {
+    struct tenure *now = c->base.env->tenure;
+    c->base.frontend = to;
+    now->clients++;
+    leave_tenure(c);
+    c->tenure = now;
+    if (c->base.session) h1_session_set_policies(&c->h1, &to->limits, &to->client_timeouts);
+}
+
+void clients_move(struct env *env) {
+    LIST_FOR (node, &env->live_clients) {
+        struct client *c = LIST_ENTRY(node, struct client, node);
+        if (c->tenure == env->tenure) continue;
+        struct frontend *to = successor_of(c);
+        if (to && !c->exchanges && c->open)
+            client_move(c, to);
+        else if (!to && c->base.session)
+            c->base.session->ops->shutdown(c->base.session); /* a running exchange is its last */
+    }
+}
+
+/* --- the end of an exchange ------------------------------------------------------------------------------------- */
+
 static void on_exchange_end(struct exchange_client *base) {
     struct client *c = client_of(base);
     LG_ASSERT(c->exchanges > 0);
     c->exchanges--;
     if (!base->session) c->open = false; /* a tunnel's end, or the session's was before */
+    struct frontend *to = c->open && !c->exchanges && c->tenure != base->env->tenure ? successor_of(c) : NULL;
+    if (to) client_move(c, to);
     client_check_gone(c);
 }
 
@@ -133,6 +175,8 @@ void client_start(struct env *env, struct frontend *frontend, int fd, const stru
     c->base = (struct exchange_client){
         .env = env, .frontend = frontend, .addr = *peer, .port = port, .fd = fd, .on_exchange_end = on_exchange_end};
     c->exchanges = 0;
+    c->tenure = env->tenure;
+    c->tenure->clients++;
     c->open = true;
     c->conn = NULL;
     task_init(&c->grave, on_grave);

@@ -6,6 +6,7 @@
 #include "loomgate/proxy/client.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { BURST_MAX = 64, FULL_QUIET_US = 60000000 };
@@ -21,7 +22,7 @@ static void acceptor_pause(struct acceptor *a) {
 }
 
 static void leave_gates(struct acceptor *a) {
-    gate_leave(&a->frontend->gate);
+    gate_leave(a->frontend->gate);
     gate_leave(a->env->gate);
 }
 
@@ -63,7 +64,7 @@ static enum accept_result gate_is_full(struct acceptor *a, const char *scope, co
     if (now_us - a->full_us > FULL_QUIET_US)
         event_warn("max_connections_reached", "clients wait until others have left",
                    LOG_STR("frontend", a->frontend->settings->name), LOG_STR("limit_of", scope),
-                   LOG_INT("limit", gate->limit));
+                   LOG_INT("limit", gate_limit(gate)));
     a->full_us = now_us;
     return ACCEPT_PAUSE;
 }
@@ -71,9 +72,9 @@ static enum accept_result gate_is_full(struct acceptor *a, const char *scope, co
 static enum accept_result accept_one(struct acceptor *a) {
     struct addr peer;
     if (!gate_enter(a->env->gate)) return gate_is_full(a, "global", a->env->gate);
-    if (!gate_enter(&a->frontend->gate)) {
+    if (!gate_enter(a->frontend->gate)) {
         gate_leave(a->env->gate);
-        return gate_is_full(a, a->frontend->settings->name, &a->frontend->gate);
+        return gate_is_full(a, a->frontend->settings->name, a->frontend->gate);
     }
     int fd = socket_accept(a->io.fd, &peer);
     if (fd < 0) {
@@ -121,6 +122,14 @@ void acceptor_init(struct acceptor *a, struct env *env, struct frontend *fronten
     ev_io_init(&a->io, on_acceptable, fd, EV_READ);
     a->io.data = a;
     ev_io_start(env->loop.ev, &a->io);
+}
+
+void acceptor_set(struct acceptor *a, struct frontend *frontend, const struct listener_settings *settings) {
+    a->frontend = frontend;
+    a->accept_proxy = settings->accept_proxy;
+    if (a->backlog != settings->backlog && listen(a->io.fd, (int)settings->backlog) == 0)
+        a->backlog = settings->backlog;
+    acceptor_resume(a); /* its limit may be another one */
 }
 
 void acceptor_resume(struct acceptor *a) {

@@ -32,6 +32,17 @@ void drains_fini(struct runtime *r) {
     LIST_FOR (node, &r->drains) drain_free(LIST_ENTRY(node, struct drain, node));
 }
 
+void drains_forget(struct runtime *r, const struct snapshot *s) {
+    for (uint32_t i = 0; i < s->backend_count; i++) {
+        const struct backend *b = &s->backends[i];
+        for (uint32_t k = 0; k < b->member_count + b->backup_count; k++) {
+            const struct server *server =
+                k < b->member_count ? b->members[k].server : b->backups[k - b->member_count].server;
+            if (server->refs == 1) forget_drain(r, server);
+        }
+    }
+}
+
 /* --- on each worker --------------------------------------------------------------------------------------------- */
 
 static void cut_exchanges(struct env *env, unsigned worker, void *arg) {
@@ -116,4 +127,9 @@ void runtime_set_admin(struct runtime *r, struct server *server, enum server_adm
     }
     if (b) queue_pump(&b->group->queue, r->loop.now_us); /* waiters have one more, or one less to wait for */
     runtime_broadcast(r, close_idle, on_changed, c);
+}
+
+void drain_removed(struct runtime *r, struct server *server, uint64_t timeout_us) {
+    forget_drain(r, server);
+    limit_drain(r, server, timeout_us);
 }

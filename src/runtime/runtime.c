@@ -2,8 +2,8 @@
 #include "runtime_internal.h"
 
 #include "loomgate/base/event.h"
-#include "loomgate/net/socket.h"
 #include "loomgate/runtime/privileges.h"
+#include "loomgate/runtime/reload.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -15,49 +15,6 @@
 /* PUMP: so often queues are looked at for what only time changes, such as a breaker that lets probes through.
  * TICK: so often is taken what the workers have measured. */
 enum { LOG_PATIENCE_MS = 1000, DESCRIPTORS_ELSEWHERE = 64, PUMP_US = 100000, TICK_US = 1000000 };
-
-/* --- listeners -------------------------------------------------------------------------------------------------- */
-
-static void tell_listening(const struct frontend *f, const struct addr *a, unsigned workers) {
-    char text[ADDR_TEXT_MAX];
-    size_t n = addr_print(a, text);
-    log_info("listening", NULL, LOG_STR("frontend", f->settings->name), LOG_SLICE("address", slice_from(text, n)),
-             LOG_INT("workers", workers));
-}
-
-static bool listen_on(struct runtime *r, struct frontend *f, const struct listener_settings *l, struct error *e) {
-    struct addr a, bound;
-    if (!addr_resolve(&a, &l->address, e)) return error_set(e, "frontend '%s': %s", f->settings->name, e->text);
-    int *fds = xcalloc(r->worker_count, sizeof *fds);
-    bool ok = socket_listen(&a, l->address.kind == ADDRESS_ANY, l->backlog, r->worker_count, fds, e);
-    if (ok) {
-        if (!socket_local_addr(fds[0], &bound)) bound = a;
-        for (unsigned i = 0; i < r->worker_count; i++)
-            worker_add_acceptor(r->workers[i], f, fds[i], addr_port(&bound), l);
-        if (addr_is_unix(&a)) {
-            r->socket_files = xrealloc(r->socket_files, (r->socket_file_count + 1) * sizeof *r->socket_files);
-            r->socket_files[r->socket_file_count++] = l->address.host;
-        }
-        tell_listening(f, addr_is_unix(&a) ? &a : &bound, r->worker_count);
-    }
-    free(fds);
-    return ok || error_set(e, "frontend '%s': %s", f->settings->name, e->text);
-}
-
-static bool listen_on_all(struct runtime *r, struct error *e) {
-    for (uint32_t i = 0; i < r->snapshot->frontend_count; i++) {
-        struct frontend *f = &r->snapshot->frontends[i];
-        for (uint32_t k = 0; k < f->settings->listener_count; k++)
-            if (!listen_on(r, f, &f->settings->listeners[k], e)) return false;
-    }
-    return true;
-}
-
-/* A socket's file outlives the socket; nobody answers there any more. What another process bound is not ours. */
-static void remove_socket_files(struct runtime *r) {
-    for (unsigned i = 0; i < r->socket_file_count; i++) unlink(r->socket_files[i]);
-    free(r->socket_files);
-}
 
 /* --- health checks ---------------------------------------------------------------------------------------------- */
 
@@ -73,7 +30,7 @@ static void check_members(struct runtime *r, const struct backend *b, const stru
         checks_put(&r->checks, v[i].server, &b->settings->health, v[i].settings, b->settings->slow_start_us);
 }
 
-static void check_servers(struct runtime *r) {
+void runtime_check_servers(struct runtime *r) {
     checks_begin(&r->checks);
     for (uint32_t i = 0; i < r->snapshot->backend_count; i++) {
         const struct backend *b = &r->snapshot->backends[i];
@@ -98,8 +55,7 @@ static void on_drained(struct worker *w) {
 
 static void on_grace_over(struct deadline *d) {
     struct runtime *r = LG_CONTAINER_OF(d, struct runtime, grace);
-    event_warn("grace_over", "stopping although exchanges still run",
-               LOG_INT("connections", atomic_load(&r->gate.open)));
+    event_warn("grace_over", "stopping although exchanges still run", LOG_INT("connections", gate_open(&r->gate)));
     stop_now(r);
 }
 
@@ -107,13 +63,13 @@ void runtime_shutdown(struct runtime *r, bool now) {
     uint64_t grace_us = r->snapshot->config->global.shutdown_grace_us;
     if (r->state == RUNTIME_STOPPED || (r->state == RUNTIME_DRAINING && !now)) return;
     if (now) {
-        event_warn("stopping", "stopping at once", LOG_INT("connections", atomic_load(&r->gate.open)));
+        event_warn("stopping", "stopping at once", LOG_INT("connections", gate_open(&r->gate)));
         stop_now(r);
         return;
     }
     r->state = RUNTIME_DRAINING;
-    event_info("stopping", "no new connections; what runs may finish",
-               LOG_INT("connections", atomic_load(&r->gate.open)), LOG_INT("grace_s", grace_us / 1000000));
+    event_info("stopping", "no new connections; what runs may finish", LOG_INT("connections", gate_open(&r->gate)),
+               LOG_INT("grace_s", grace_us / 1000000));
     for (unsigned i = 0; i < r->worker_count; i++) worker_drain(r->workers[i]);
     deadline_set(&r->loop, &r->grace, grace_us);
 }
@@ -130,11 +86,14 @@ static void on_reopen_signal(struct ev_loop *ev, ev_signal *w, int events) {
     runtime_reopen_logs();
 }
 
-static void on_refused_signal(struct ev_loop *ev, ev_signal *w, int events) {
+static void on_reload_signal(struct ev_loop *ev, ev_signal *w, int events) {
     (void)ev, (void)events;
-    log_warn("not_supported", w->signum == SIGHUP
-                                  ? "reload by SIGHUP is not supported yet; the configuration stays as it is"
-                                  : "upgrade by SIGUSR2 is not supported yet; nothing was done");
+    runtime_reload(w->data, NULL, NULL, NULL);
+}
+
+static void on_refused_signal(struct ev_loop *ev, ev_signal *w, int events) {
+    (void)ev, (void)w, (void)events;
+    log_warn("not_supported", "upgrade by SIGUSR2 is not supported yet; nothing was done");
 }
 
 static void watch_signals(struct runtime *r) {
@@ -142,8 +101,8 @@ static void watch_signals(struct runtime *r) {
         int number;
         void (*run)(struct ev_loop *ev, ev_signal *w, int events);
     } rows[LG_COUNT(r->signals)] = {
-        {SIGTERM, on_stop_signal},   {SIGINT, on_stop_signal},     {SIGUSR1, on_reopen_signal},
-        {SIGHUP, on_refused_signal}, {SIGUSR2, on_refused_signal},
+        {SIGTERM, on_stop_signal},  {SIGINT, on_stop_signal},     {SIGUSR1, on_reopen_signal},
+        {SIGHUP, on_reload_signal}, {SIGUSR2, on_refused_signal},
     };
     for (size_t i = 0; i < LG_COUNT(rows); i++) {
         ev_signal_init(&r->signals[i], rows[i].run, rows[i].number);
@@ -156,8 +115,10 @@ static void watch_signals(struct runtime *r) {
 
 static void on_pump(struct deadline *d) {
     struct runtime *r = LG_CONTAINER_OF(d, struct runtime, pump);
-    for (uint32_t i = 0; i < r->snapshot->backend_count; i++)
-        queue_pump(&r->snapshot->backends[i].group->queue, r->loop.now_us);
+    LIST_FOR (node, &r->snapshots) {
+        struct snapshot *s = LIST_ENTRY(node, struct snapshot, node);
+        for (uint32_t i = 0; i < s->backend_count; i++) queue_pump(&s->backends[i].group->queue, r->loop.now_us);
+    }
     deadline_set(&r->loop, &r->pump, PUMP_US);
 }
 
@@ -170,11 +131,10 @@ static void on_tick(struct deadline *d) {
 _Static_assert((int)TELEMETRY_WINDOWS_MAX == (int)WINDOWS_MAX, "as many as the configuration may have");
 
 static void begin_ticks(struct runtime *r) {
-    const struct global_settings *g = &r->snapshot->config->global;
     loop_update_clock(&r->loop);
     for (unsigned i = 0; i < r->worker_count; i++)
         telemetry_add_recorder(&r->registry.telemetry, &r->workers[i]->env.recorder);
-    telemetry_set_windows(&r->registry.telemetry, g->windows_us, g->window_count, r->loop.now_us);
+    reload_apply_global(r);
     deadline_set(&r->loop, &r->tick, TICK_US);
 }
 
@@ -185,10 +145,12 @@ static void on_gate_left(struct worker *w) {
     for (unsigned i = 0; i < r->worker_count; i++) worker_resume(r->workers[i]);
 }
 
+static void on_tenure_end(struct worker *w, struct tenure *t) {
+    reload_release(w->owner, t->snapshot);
+    free(t);
+}
+
 static void make_workers(struct runtime *r) {
-    unsigned listeners = 0;
-    for (uint32_t i = 0; i < r->snapshot->frontend_count; i++)
-        listeners += r->snapshot->frontends[i].settings->listener_count;
     r->worker_count = r->snapshot->config->global.workers;
     r->workers = xcalloc(r->worker_count, sizeof(struct worker *));
     for (unsigned i = 0; i < r->worker_count; i++) {
@@ -199,7 +161,8 @@ static void make_workers(struct runtime *r) {
         w->owner = r;
         w->on_drained = on_drained;
         w->on_gate_left = on_gate_left;
-        worker_init(w, i, r->snapshot, &r->gate, &r->box, listeners);
+        w->on_tenure_end = on_tenure_end;
+        worker_init(w, i, &r->gate, &r->box);
         w->env.fd_ceiling = r->fd_ceiling;
         r->workers[i] = w;
     }
@@ -209,7 +172,7 @@ static void make_workers(struct runtime *r) {
 static void check_descriptors(struct runtime *r) {
     uint64_t limit = privileges_raise_descriptors();
     r->fd_ceiling = limit && limit < INT_MAX ? (int)(limit - limit / 8) : INT_MAX;
-    uint64_t wanted = (uint64_t)r->gate.limit * 2 + DESCRIPTORS_ELSEWHERE;
+    uint64_t wanted = (uint64_t)gate_limit(&r->gate) * 2 + DESCRIPTORS_ELSEWHERE;
     if (limit && limit < wanted)
         event_warn("few_descriptors",
                    "max_connections clients and as many server connections would not fit the limit of "
@@ -225,11 +188,25 @@ static bool write_pid(const char *path, struct error *e) {
     return fclose(f) == 0 || error_set_errno(e, "cannot write the pid file '%s'", path);
 }
 
+/* The first order, before the workers run. */
+static bool listen_on_all(struct runtime *r, struct error *e) {
+    struct order o = {0};
+    struct bind_changes changes;
+    if (!binds_plan(&r->binds, r->snapshot, r->worker_count, &o, &changes, e)) return false;
+    reload_begin_order(r, &o, r->snapshot);
+    for (unsigned i = 0; i < r->worker_count; i++) worker_switch(r->workers[i], &o);
+    binds_keep(&r->binds);
+    order_fini(&o);
+    free(o.tenures);
+    return true;
+}
+
 static bool runtime_start(struct runtime *r, const char *pid_path, struct error *e) {
     const struct global_settings *g = &r->snapshot->config->global;
-    r->gate.limit = g->max_connections;
+    gate_set_limit(&r->gate, g->max_connections);
+    snapshot_set_limits(r->snapshot);
     check_descriptors(r);
-    check_servers(r);
+    runtime_check_servers(r);
     make_workers(r);
     if (!listen_on_all(r, e) || !write_pid(pid_path, e)) return false;
     r->pid_written = pid_path != NULL;
@@ -259,19 +236,20 @@ static void runtime_stop(struct runtime *r) {
     for (unsigned i = 0; i < r->worker_count; i++) free(r->workers[i]);
     free(r->workers);
     for (size_t i = 0; i < LG_COUNT(r->signals); i++) ev_signal_stop(r->loop.ev, &r->signals[i]);
-    remove_socket_files(r);
+    binds_fini(&r->binds);
     checks_fini(&r->checks);
-    if (r->snapshot) snapshot_unref(r->snapshot, &r->registry);
+    drains_fini(r);
+    reloads_fini(r);
     registry_fini(&r->registry);
     deadline_cancel(&r->grace);
     deadline_cancel(&r->pump);
     deadline_cancel(&r->tick);
-    drains_fini(r);
     mailbox_fini(&r->box);
     loop_fini(&r->loop);
 }
 
-int runtime_run(struct config *config, const char *pid_path, const struct runtime_hooks *hooks) {
+int runtime_run(struct config *config, const struct runtime_source *source, const char *pid_path,
+                const struct runtime_hooks *hooks) {
     struct runtime the_runtime = {.hooks = hooks}, *r = &the_runtime;
     struct error e;
     const struct log_settings log = config->global.log;
@@ -295,7 +273,12 @@ int runtime_run(struct config *config, const char *pid_path, const struct runtim
     checks_init(&r->checks, &r->loop, &r->metrics);
     r->checks.owner = r;
     r->checks.on_change = on_health_change;
+    list_init(&r->snapshots);
+    list_init(&r->reloads);
+    binds_init(&r->binds);
+    if (source) r->source = *source;
     r->snapshot = snapshot_build(config, &r->registry, &e);
+    if (r->snapshot) list_push_back(&r->snapshots, &r->snapshot->node);
     bool ok = r->snapshot && runtime_start(r, pid_path, &e);
     if (ok)
         loop_run(&r->loop);

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static void check_drained(struct worker *w) {
     /* Connections that still send their last bytes are part of what is drained. */
@@ -21,11 +22,21 @@ static void deliver_drained(struct mail *mail, void *receiver) {
     w->on_drained(w);
 }
 
+static void close_acceptor(struct acceptor *a) {
+    acceptor_close(a);
+    list_remove(&a->node);
+    free(a);
+}
+
+static void close_acceptors(struct worker *w) {
+    LIST_FOR (node, &w->acceptors) close_acceptor(LIST_ENTRY(node, struct acceptor, node));
+}
+
 static void deliver_drain(struct mail *mail, void *receiver) {
     struct worker *w = receiver;
     (void)mail;
     if (w->env.draining) return;
-    for (unsigned i = 0; i < w->acceptor_count; i++) acceptor_close(&w->acceptors[i]);
+    close_acceptors(w);
     w->env.draining = true;
     clients_shutdown(&w->env);
     check_drained(w);
@@ -35,7 +46,7 @@ static void deliver_resume(struct mail *mail, void *receiver) {
     struct worker *w = receiver;
     (void)mail;
     atomic_store(&w->resume_posted, false);
-    for (unsigned i = 0; i < w->acceptor_count && !w->env.draining; i++) acceptor_resume(&w->acceptors[i]);
+    LIST_FOR (node, &w->acceptors) acceptor_resume(LIST_ENTRY(node, struct acceptor, node));
 }
 
 static void deliver_stop(struct mail *mail, void *receiver) {
@@ -43,7 +54,7 @@ static void deliver_stop(struct mail *mail, void *receiver) {
     (void)mail;
     w->told_drained = true; /* nobody waits for it any more, and the worker is about to be freed */
     w->env.draining = true;
-    for (unsigned i = 0; i < w->acceptor_count; i++) acceptor_close(&w->acceptors[i]);
+    close_acceptors(w);
     clients_abort(&w->env);
     loop_stop(&w->env.loop);
 }
@@ -66,19 +77,32 @@ static void on_client_gone(struct env *env) {
     check_drained(env->owner);
 }
 
-void worker_init(struct worker *w, unsigned index, struct snapshot *snapshot, struct gate *gate, struct mailbox *home,
-                 unsigned acceptor_room) {
+static void deliver_tenure_end(struct mail *mail, void *receiver) {
+    struct tenure *t = LG_CONTAINER_OF(mail, struct tenure, ended);
+    struct worker *w = t->owner;
+    (void)receiver;
+    w->on_tenure_end(w, t);
+}
+
+static void on_tenure_end(struct env *env, struct tenure *t) {
+    struct worker *w = env->owner;
+    t->owner = w;
+    t->ended.deliver = deliver_tenure_end;
+    mailbox_post(w->home, &t->ended);
+}
+
+void worker_init(struct worker *w, unsigned index, struct gate *gate, struct mailbox *home) {
     w->index = index;
     w->home = home;
-    w->acceptors = xcalloc(acceptor_room, sizeof *w->acceptors);
+    list_init(&w->acceptors);
     env_init(&w->env, gate);
-    w->env.snapshot = snapshot;
     w->env.pools.owner = &w->env;
     w->env.pools.on_room = on_room;
     w->env.owner = w;
     w->env.loop.on_all_closed = on_all_closed;
     w->env.on_gate_left = on_gate_left;
     w->env.on_client_gone = on_client_gone;
+    w->env.on_tenure_end = on_tenure_end;
     mailbox_init(&w->box, &w->env.loop, w);
     w->env.box = &w->box;
     w->drain.deliver = deliver_drain;
@@ -87,9 +111,54 @@ void worker_init(struct worker *w, unsigned index, struct snapshot *snapshot, st
     w->drained.deliver = deliver_drained;
 }
 
-void worker_add_acceptor(struct worker *w, struct frontend *frontend, int fd, uint16_t port,
-                         const struct listener_settings *settings) {
-    acceptor_init(&w->acceptors[w->acceptor_count++], &w->env, frontend, fd, port, settings);
+/* --- orders ----------------------------------------------------------------------------------------------------- */
+
+static bool is_ordered(const struct order *o, unsigned bind) {
+    for (unsigned i = 0; i < o->listener_count; i++)
+        if (o->listeners[i].bind == bind) return true;
+    return false;
+}
+
+static struct acceptor *find_acceptor(struct worker *w, unsigned bind) {
+    LIST_FOR (node, &w->acceptors) {
+        struct acceptor *a = LIST_ENTRY(node, struct acceptor, node);
+        if (a->bind == bind) return a;
+    }
+    return NULL;
+}
+
+static void take_up_listener(struct worker *w, const struct order_listener *l) {
+    struct acceptor *a = find_acceptor(w, l->bind);
+    if (a) {
+        acceptor_set(a, l->frontend, l->settings);
+        return;
+    }
+    a = xcalloc(1, sizeof *a);
+    acceptor_init(a, &w->env, l->frontend, l->fds[w->index], l->port, l->settings);
+    a->bind = l->bind;
+    list_push_back(&w->acceptors, &a->node);
+}
+
+/* Who drains opens nothing any more. */
+static void refuse_listeners(struct worker *w, const struct order *o) {
+    for (unsigned i = 0; i < o->listener_count; i++)
+        if (o->listeners[i].fds) close(o->listeners[i].fds[w->index]);
+}
+
+void worker_switch(struct worker *w, const struct order *o) {
+    struct tenure *before = w->env.tenure;
+    LIST_FOR (node, &w->acceptors) {
+        struct acceptor *a = LIST_ENTRY(node, struct acceptor, node);
+        if (!is_ordered(o, a->bind)) close_acceptor(a);
+    }
+    bool was_empty = before && before->clients == 0;
+    w->env.tenure = o->tenures[w->index];
+    if (w->env.draining)
+        refuse_listeners(w, o);
+    else
+        for (unsigned i = 0; i < o->listener_count; i++) take_up_listener(w, &o->listeners[i]);
+    clients_move(&w->env);
+    if (was_empty) on_tenure_end(&w->env, before);
 }
 
 static void *worker_main(void *arg) {
@@ -127,9 +196,9 @@ void worker_stop(struct worker *w) {
 
 void worker_fini(struct worker *w) {
     w->told_drained = true;
-    for (unsigned i = 0; i < w->acceptor_count; i++) acceptor_close(&w->acceptors[i]);
+    close_acceptors(w);
     mailbox_deliver(&w->box); /* what waiters were granted at the last moment */
     mailbox_fini(&w->box);
     env_fini(&w->env);
-    free(w->acceptors);
+    free(w->env.tenure);
 }

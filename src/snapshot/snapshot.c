@@ -5,21 +5,6 @@
 
 #include <stdlib.h>
 
-bool gate_enter(struct gate *g) {
-    /* Compare and swap, so that a refused one is never counted, not even for a moment: nobody else is refused by it. */
-    uint32_t open = atomic_load_explicit(&g->open, memory_order_relaxed);
-    do
-        if (g->limit && open >= g->limit) return false;
-    while (
-        !atomic_compare_exchange_weak_explicit(&g->open, &open, open + 1, memory_order_relaxed, memory_order_relaxed));
-    return true;
-}
-
-bool gate_leave(struct gate *g) {
-    uint32_t open = atomic_fetch_sub_explicit(&g->open, 1, memory_order_relaxed);
-    return g->limit && open >= g->limit;
-}
-
 static uint64_t override(uint64_t route, uint64_t base) {
     return route == SETTING_UNSET ? base : route;
 }
@@ -67,7 +52,8 @@ static void init_routes(struct frontend *f, struct snapshot *s, struct telemetry
 }
 
 static bool init_frontend(struct frontend *f, const struct frontend_settings *settings, struct snapshot *s,
-                          struct telemetry *t, struct error *e) {
+                          struct registry *registry, struct error *e) {
+    struct telemetry *t = &registry->telemetry;
     const struct timeout_settings *times = &settings->timeouts;
     f->settings = settings;
     f->series = telemetry_acquire(t, SERIES_FRONTEND, "", settings->name);
@@ -75,7 +61,8 @@ static bool init_frontend(struct frontend *f, const struct frontend_settings *se
     _Static_assert(H1_FIELDS_MAX == 1024, "the largest limits.header_count of config/tables_frontend.c");
     f->limits =
         (struct h1_limits){settings->limits.header_size, settings->limits.header_count, settings->limits.uri_size};
-    f->gate.limit = settings->max_connections;
+    f->gate = registry_acquire_gate(registry, settings->name);
+    map_put(&s->names, slice_of(settings->name), f);
     f->id_name = slice_of(settings->request_id.header);
     init_routes(f, s, t);
     f->router = router_new(settings->routes, settings->route_count);
@@ -85,9 +72,11 @@ static bool init_frontend(struct frontend *f, const struct frontend_settings *se
     return f->access_log != NULL;
 }
 
-static void fini_frontend(struct frontend *f, struct telemetry *t) {
+static void fini_frontend(struct frontend *f, struct registry *registry) {
+    struct telemetry *t = &registry->telemetry;
     for (uint32_t i = 0; f->routes && i < f->settings->route_count; i++) telemetry_release(t, f->routes[i].series);
     telemetry_release(t, f->series);
+    registry_release_gate(registry, f->gate);
     router_free(f->router);
     free(f->routes);
 }
@@ -96,6 +85,8 @@ struct snapshot *snapshot_build(struct config *config, struct registry *registry
     struct snapshot *s = xcalloc(1, sizeof *s);
     s->refs = 1;
     s->config = config;
+    map_init(&s->names);
+    list_init(&s->node);
     s->backends = xcalloc(config->backend_count, sizeof *s->backends);
     s->frontends = xcalloc(config->frontend_count, sizeof *s->frontends);
     bool ok = true;
@@ -105,10 +96,10 @@ struct snapshot *snapshot_build(struct config *config, struct registry *registry
     }
     for (uint32_t i = 0; ok && i < config->frontend_count; i++) {
         s->frontend_count++;
-        ok = init_frontend(&s->frontends[i], &config->frontends[i], s, &registry->telemetry, e);
+        ok = init_frontend(&s->frontends[i], &config->frontends[i], s, registry, e);
     }
     if (ok) return s;
-    snapshot_unref(s, registry);
+    snapshot_free(s, registry);
     return NULL;
 }
 
@@ -116,13 +107,27 @@ void snapshot_ref(struct snapshot *s) {
     s->refs++;
 }
 
-void snapshot_unref(struct snapshot *s, struct registry *registry) {
+bool snapshot_unref(struct snapshot *s) {
     LG_ASSERT(s->refs > 0);
-    if (--s->refs) return;
-    for (uint32_t i = 0; i < s->frontend_count; i++) fini_frontend(&s->frontends[i], &registry->telemetry);
+    return --s->refs == 0;
+}
+
+void snapshot_free(struct snapshot *s, struct registry *registry) {
+    list_remove(&s->node);
+    for (uint32_t i = 0; i < s->frontend_count; i++) fini_frontend(&s->frontends[i], registry);
     for (uint32_t i = 0; i < s->backend_count; i++) backend_fini(&s->backends[i], registry);
+    map_fini(&s->names);
     free(s->frontends);
     free(s->backends);
     config_free(s->config);
     free(s);
+}
+
+void snapshot_set_limits(const struct snapshot *s) {
+    for (uint32_t i = 0; i < s->frontend_count; i++)
+        gate_set_limit(s->frontends[i].gate, s->frontends[i].settings->max_connections);
+}
+
+struct frontend *snapshot_find_frontend(const struct snapshot *s, const char *name) {
+    return map_find(&s->names, slice_of(name));
 }

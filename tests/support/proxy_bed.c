@@ -115,7 +115,9 @@ void proxy_build(void) {
     struct error e;
     pb.snapshot = snapshot_build(pb.config, &pb.registry, &e);
     if (!pb.snapshot) fail_msg("%s", e.text);
-    pb.env.snapshot = pb.snapshot;
+    pb.tenure.snapshot = pb.snapshot;
+    pb.env.tenure = &pb.tenure;
+    snapshot_set_limits(pb.snapshot);
     pb.frontend = &pb.snapshot->frontends[0];
     pb.client = (struct exchange_client){.env = &pb.env,
                                          .frontend = pb.frontend,
@@ -151,7 +153,7 @@ int proxy_tear_down(void **state) {
     close(pb.listener);
     mailbox_fini(&pb.box);
     env_fini(&pb.env);
-    snapshot_unref(pb.snapshot, &pb.registry);
+    snapshot_free(pb.snapshot, &pb.registry);
     registry_fini(&pb.registry);
     return 0;
 }

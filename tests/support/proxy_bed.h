@@ -19,6 +19,7 @@ struct proxy_bed {
     struct gate gate;
     struct env env;
     struct mailbox box;
+    struct tenure tenure;
     struct registry registry;
     struct config *config;
     struct frontend_settings *web;

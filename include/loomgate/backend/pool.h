@@ -53,6 +53,9 @@ bool pools_evict(struct pools *p);
 /* Closes every idle session; or those to one server. */
 void pools_close_idle(struct pools *p);
 void pools_close_idle_of(struct pools *p, const struct server *server);
+/* The server is about to go; its sessions are gone, also from the graveyard. With idle ones it is kept: it is in use
+ * again. */
+void pools_forget(struct pools *p, const struct server *server);
 
 /* An idle session to the server, or NULL. `certain`: ask the kernel whether the server has closed it meanwhile (a
  * system call), for a request that could not be sent again. */

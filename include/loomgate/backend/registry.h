@@ -1,5 +1,5 @@
-/* registry.h: identity to what lives on across configurations: servers (backend, name, address) and what all servers of
- * a backend's name share; control thread only. */
+/* registry.h: identity to what lives on across configurations: servers (backend, name, address), what all servers of a
+ * backend's name share, the gates of frontends by name; control thread only. */
 #ifndef LOOMGATE_BACKEND_REGISTRY_H
 #define LOOMGATE_BACKEND_REGISTRY_H
 
@@ -7,6 +7,7 @@
 #include "loomgate/backend/retry.h"
 #include "loomgate/backend/server.h"
 #include "loomgate/base/map.h"
+#include "loomgate/net/gate.h"
 #include "loomgate/stats/telemetry.h"
 
 /* Of all configurations' backends of one name. */
@@ -18,9 +19,11 @@ struct group {
 };
 
 struct registry {
-    struct map servers, groups;
+    struct map servers, groups, gates;
     struct telemetry telemetry; /* the series of everything that has a name */
-    unsigned id_limit;          /* ids are below it */
+    unsigned id_limit;          /* ids of servers are below it */
+    unsigned *free_ids;         /* of servers that are gone */
+    unsigned free_count, free_room;
 };
 
 void registry_init(struct registry *r);
@@ -30,8 +33,13 @@ void registry_fini(struct registry *r); /* all servers must have been released *
 struct server *registry_acquire(struct registry *r, const char *backend, const struct server_settings *settings,
                                 struct error *e);
 void registry_release(struct registry *r, struct server *server);
+/* Of an entry of `servers`. */
+struct server *registry_server_of(const struct map_entry *entry);
 /* The group of that name, made when there is none, with a reference for the caller. */
 struct group *registry_acquire_group(struct registry *r, const char *backend, const struct queue_events *events);
 void registry_release_group(struct registry *r, struct group *group);
+/* The gate of the frontends of that name, made open when there is none, with a reference for the caller. */
+struct gate *registry_acquire_gate(struct registry *r, const char *frontend);
+void registry_release_gate(struct registry *r, struct gate *gate);
 
 #endif

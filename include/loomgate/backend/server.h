@@ -38,6 +38,7 @@ struct server {
     struct addr addr;
     unsigned id;           /* dense: the place of its pool in each worker */
     unsigned refs;         /* of snapshots; the control thread alone counts */
+    unsigned round;        /* of publishing that it was in last; the control thread alone writes */
     struct series *series; /* where its tries are counted */
     struct health_state health;
 
@@ -45,9 +46,10 @@ struct server {
     struct {
         _Alignas(LG_CACHE_LINE) _Atomic uint32_t active; /* exchanges that use it now; see server_active() */
         _Atomic uint8_t admin;                           /* enum server_admin; one writer: the control thread */
-        _Atomic uint8_t health;                          /* enum server_health; one writer: the control thread */
-        struct latency latency;                          /* of its answers; fed only where a policy wants it */
-        _Atomic uint64_t ramp;                           /* see server_begin_ramp(); 0: none */
+        _Atomic bool retired;   /* in no configuration in force; one writer: the control thread */
+        _Atomic uint8_t health; /* enum server_health; one writer: the control thread */
+        struct latency latency; /* of its answers; fed only where a policy wants it */
+        _Atomic uint64_t ramp;  /* see server_begin_ramp(); 0: none */
         struct breaker breaker;
         struct breaker_window window; /* on lines of its own */
     } shared;
@@ -55,6 +57,10 @@ struct server {
 
 static inline enum server_admin server_admin_get(const struct server *s) {
     return (enum server_admin)atomic_load_explicit(&s->shared.admin, memory_order_relaxed);
+}
+/* Whether it is meant to be used: new exchanges may go to it, its idle connections are kept. */
+static inline bool server_is_in_service(const struct server *s) {
+    return server_admin_get(s) == SERVER_READY && !atomic_load_explicit(&s->shared.retired, memory_order_relaxed);
 }
 static inline enum server_health server_health_get(const struct server *s) {
     return (enum server_health)atomic_load_explicit(&s->shared.health, memory_order_relaxed);

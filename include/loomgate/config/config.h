@@ -245,6 +245,7 @@ struct global_settings {
 
 struct config {
     struct arena arena;
+    unsigned refs; /* beside the first one */
     struct global_settings global;
     const struct frontend_settings *frontends;
     uint32_t frontend_count;
@@ -266,6 +267,9 @@ struct config *config_load(const char *path, const struct config_override *overr
 /* The same from memory; `name` is what errors call it. `include` is refused: there is no place to start from. */
 struct config *config_parse(const char *name, struct slice text, const struct config_override *overrides,
                             size_t override_count, struct diagnostics *d);
+/* One more who will call config_free(). Control thread. */
+struct config *config_ref(struct config *c);
+/* Gives a reference back; the last one frees it. */
 void config_free(struct config *c);
 
 /* The configuration as YAML, defaults filled in; it loads again. */

@@ -51,5 +51,8 @@ void h1_session_init_client(struct h1_session *s, struct conn *c, struct h1_scra
 void h1_session_init_server(struct h1_session *s, struct conn *c, struct h1_scratch *scratch,
                             const struct h1_limits *limits, const struct session_timeouts *timeouts,
                             const struct session_events *events, void *owner);
+/* Others from the next request on, borrowed like the first ones. */
+void h1_session_set_policies(struct h1_session *s, const struct h1_limits *limits,
+                             const struct session_timeouts *timeouts);
 
 #endif

@@ -14,13 +14,16 @@ struct client {
     struct conn *conn; /* only while the PROXY header is awaited */
     struct list node;  /* among the worker's clients */
     struct task grave;
-    uint32_t exchanges; /* not ended yet */
-    bool open;          /* its connection, or the tunnel that took it, is not closed yet */
+    struct tenure *tenure; /* that of its frontend */
+    uint32_t exchanges;    /* not ended yet */
+    bool open;             /* its connection, or the tunnel that took it, is not closed yet */
 };
 
 /* A connection that was accepted; both gates have been entered. `port` is the listener's. */
 void client_start(struct env *env, struct frontend *frontend, int fd, const struct addr *peer, uint16_t port,
                   bool accept_proxy);
+/* The worker has a new tenure: idle clients go over to it, busy ones when their exchange has ended. */
+void clients_move(struct env *env);
 /* All clients of the worker: idle ones close, busy ones end with their exchange. */
 void clients_shutdown(struct env *env);
 /* All clients of the worker, at once; their exchanges are recorded as `shutting_down`. */

@@ -3,14 +3,24 @@
 #define LOOMGATE_PROXY_ENV_H
 
 #include "loomgate/backend/pool.h"
+#include "loomgate/net/mailbox.h"
 #include "loomgate/snapshot/snapshot.h"
 #include "loomgate/stats/metrics.h"
 
 enum { ENV_DATE_LEN = 29, ENV_ID_LEN = 36 };
 
+/* A worker's part in the life of a snapshot: its clients that belong to it. Theirs are also the exchanges; so when the
+ * last has gone, or gone over to the current one, nothing of the worker's points into the snapshot any more. */
+struct tenure {
+    struct snapshot *snapshot;
+    uint32_t clients;
+    struct mail ended; /* for the owner of the worker */
+    void *owner;
+};
+
 struct env {
     struct loop loop;
-    struct snapshot *snapshot;
+    struct tenure *tenure; /* the current one: new clients are its */
     struct pools pools;
     struct h1_scratch scratch;
     struct metrics metrics;
@@ -32,6 +42,8 @@ struct env {
     void *owner;
     void (*on_gate_left)(struct env *env);   /* a full gate has room again */
     void (*on_client_gone)(struct env *env); /* after each client */
+    /* Another than the current one has no clients any more: once for each. */
+    void (*on_tenure_end)(struct env *env, struct tenure *t);
 };
 
 void env_init(struct env *env, struct gate *gate);

@@ -12,6 +12,8 @@
 enum { ACCEPT_RETRY_US = 100000 };
 
 struct acceptor {
+    struct list node; /* among the worker's */
+    unsigned bind;    /* which socket */
     struct env *env;
     struct frontend *frontend;
     ev_io io;
@@ -28,6 +30,8 @@ struct acceptor {
 /* Starts; takes the descriptor over. */
 void acceptor_init(struct acceptor *a, struct env *env, struct frontend *frontend, int fd, uint16_t port,
                    const struct listener_settings *settings);
+/* The same socket under another configuration. */
+void acceptor_set(struct acceptor *a, struct frontend *frontend, const struct listener_settings *settings);
 /* Goes on after a pause, if there was one. */
 void acceptor_resume(struct acceptor *a);
 /* Takes what waits in the queue (closing would reset it), then closes. */

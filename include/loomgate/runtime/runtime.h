@@ -21,9 +21,17 @@ struct runtime_hooks {
     void (*on_stop)(void *owner, struct runtime *r);
 };
 
-/* Serves the configuration, which it takes over, until told to stop. `hooks` may be NULL. Returns the exit status: 0
- * after a stop, 1 when it could not start (said on the log). */
-int runtime_run(struct config *config, const char *pid_path, const struct runtime_hooks *hooks);
+/* Where the configuration came from, to read it again; constant for the process's life. */
+struct runtime_source {
+    const char *path; /* NULL: nowhere, it cannot be read again */
+    const struct config_override *overrides;
+    size_t override_count;
+};
+
+/* Serves the configuration, which it takes over, until told to stop. `source` and `hooks` may be NULL. Returns the exit
+ * status: 0 after a stop, 1 when it could not start (said on the log). */
+int runtime_run(struct config *config, const struct runtime_source *source, const char *pid_path,
+                const struct runtime_hooks *hooks);
 
 /* --- for the hooks' owner, on the control thread ---------------------------------------------------------------- */
 

@@ -8,11 +8,24 @@
 #include "loomgate/net/mailbox.h"
 #include "loomgate/runtime/acceptor.h"
 
+/* What all workers serve from now on; constant while they read it. */
+struct order {
+    struct tenure **tenures; /* one a worker, which takes it over */
+    struct order_listener {
+        unsigned bind; /* which socket: see binds.h */
+        struct frontend *frontend;
+        const struct listener_settings *settings;
+        uint16_t port;
+        int *fds; /* one a worker, which takes it over; NULL: they have it already */
+    } * listeners;
+    unsigned listener_count;
+};
+
 struct worker {
     struct env env;
     struct mailbox box;
-    struct acceptor *acceptors;
-    unsigned acceptor_count, index;
+    struct list acceptors;
+    unsigned index;
     pthread_t thread;
     struct mail drain, stop, resume, drained; /* posted at most once at a time, so they live here */
     _Atomic bool resume_posted;
@@ -21,14 +34,16 @@ struct worker {
     void *owner;
     void (*on_drained)(struct worker *w);   /* on the control thread */
     void (*on_gate_left)(struct worker *w); /* on any worker's thread */
+    /* On the control thread: nothing of the worker's points into the tenure's snapshot any more; it is the owner's to
+     * free. */
+    void (*on_tenure_end)(struct worker *w, struct tenure *t);
 };
 
 /* Sets the worker up on the calling thread: nothing runs before worker_start. */
-void worker_init(struct worker *w, unsigned index, struct snapshot *snapshot, struct gate *gate, struct mailbox *home,
-                 unsigned acceptor_room);
-/* Adds a listening socket; takes it over. Before worker_start. */
-void worker_add_acceptor(struct worker *w, struct frontend *frontend, int fd, uint16_t port,
-                         const struct listener_settings *settings);
+void worker_init(struct worker *w, unsigned index, struct gate *gate, struct mailbox *home);
+/* Takes up the order: opens the sockets that are new, closes those that are in it no more (what waits in their queues
+ * is still accepted), and lets clients go over. On the worker's thread, or before worker_start. */
+void worker_switch(struct worker *w, const struct order *o);
 bool worker_start(struct worker *w, struct error *e);
 
 /* From any thread: stop accepting and end each connection with its running exchange; on_drained follows. */

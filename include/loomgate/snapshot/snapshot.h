@@ -20,12 +20,6 @@ struct route {
     uint64_t connect_us, request_us, tunnel_us, queue_us;
 };
 
-/* Client connections of a frontend, or of all; written by all workers, once a connection. */
-struct gate {
-    _Atomic uint32_t open;
-    uint32_t limit; /* 0: none */
-};
-
 struct frontend {
     const struct frontend_settings *settings;
     struct router *router;
@@ -36,7 +30,7 @@ struct frontend {
     struct h1_limits limits;
     struct slice id_name;        /* of the field that carries an exchange's id */
     struct log_sink *access_log; /* NULL: off */
-    struct gate gate;
+    struct gate *gate;           /* of this name, in all configurations */
     struct series *series;
 };
 
@@ -45,17 +39,22 @@ struct snapshot {
     struct frontend *frontends;
     struct backend *backends;
     uint32_t frontend_count, backend_count;
-    unsigned refs; /* the control thread counts */
+    struct map names; /* of frontends */
+    struct list node; /* among the snapshots that are alive; the owner's */
+    uint64_t number;  /* how many were published before it; the owner's */
+    unsigned refs;    /* the control thread counts */
 };
 
-/* Takes the configuration over, also when it fails (NULL with an error). The caller holds the first reference. */
+/* Takes over a reference to the configuration, also when it fails (NULL with an error). The caller holds the first
+ * reference to what is made. */
 struct snapshot *snapshot_build(struct config *config, struct registry *registry, struct error *e);
 void snapshot_ref(struct snapshot *s);
-void snapshot_unref(struct snapshot *s, struct registry *registry);
-
-/* Enters; false when the limit is reached. */
-bool gate_enter(struct gate *g);
-/* Leaves; true when it had been full, so that somebody may wait. */
-bool gate_leave(struct gate *g);
+/* True: it was the last one. The snapshot is to be freed, once nobody can know it any more. */
+LG_MUST_CHECK bool snapshot_unref(struct snapshot *s);
+void snapshot_free(struct snapshot *s, struct registry *registry);
+/* The limits of connections and whether its servers are in use are facts of the living, told when it is published. */
+void snapshot_set_limits(const struct snapshot *s);
+/* NULL when there is none. */
+struct frontend *snapshot_find_frontend(const struct snapshot *s, const char *name);
 
 #endif

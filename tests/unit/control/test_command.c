@@ -71,7 +71,7 @@ static int set_up(void **state) {
 
 static int tear_down(void **state) {
     (void)state;
-    snapshot_unref(runtime.snapshot, &runtime.registry);
+    snapshot_free(runtime.snapshot, &runtime.registry);
     registry_fini(&runtime.registry);
     loop_fini(&runtime.loop);
     free(control);

@@ -41,7 +41,7 @@ static int tear_down(void **state) {
     LOOP_UNTIL(loop(), pb.env.client_count == 0);
     loop_settle(loop());
     assert_int_equal(atomic_load(&pb.gate.open), 0);
-    assert_int_equal(atomic_load(&pb.frontend->gate.open), 0);
+    assert_int_equal(atomic_load(&pb.frontend->gate->open), 0);
     assert_int_equal(pb.env.clients.in_use, 0);
     assert_true(list_is_empty(&pb.env.live_clients));
     struct metrics *shard = &pb.env.metrics;
@@ -59,7 +59,7 @@ static void build(void) {
 static void start(int fd, bool accept_proxy) {
     const struct addr from = addr_make_ip("192.0.2.7", 5123);
     assert_true(gate_enter(&pb.gate));
-    assert_true(gate_enter(&pb.frontend->gate));
+    assert_true(gate_enter(pb.frontend->gate));
     client_start(&pb.env, pb.frontend, fd, &from, 8080, accept_proxy);
 }
 
@@ -280,7 +280,7 @@ static void whoever_leaves_a_full_gate_says_so(void **state) {
     begin(false);
     struct peer second;
     start(peer_open(&second), false);
-    assert_false(gate_enter(&pb.frontend->gate));
+    assert_false(gate_enter(pb.frontend->gate));
     peer_close(&second);
     LOOP_UNTIL(loop(), gone == 1);
     assert_int_equal(left_full, 1);

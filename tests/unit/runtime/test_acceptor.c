@@ -60,7 +60,7 @@ static int tear_down(void **state) {
     acceptor_close(&acceptor);
     loop_settle(loop());
     assert_int_equal(atomic_load(&pb.gate.open), 0);
-    assert_int_equal(atomic_load(&pb.frontend->gate.open), 0);
+    assert_int_equal(atomic_load(&pb.frontend->gate->open), 0);
     log_fini(1000);
     return proxy_tear_down(state);
 }
@@ -94,7 +94,7 @@ static void clients_are_accepted_and_served(void **state) {
     LOOP_UNTIL(loop(), pb.env.client_count == CLIENTS);
     for (unsigned i = 0; i < CLIENTS; i++) assert_served(&clients[i]);
     assert_int_equal(atomic_load(&pb.gate.open), CLIENTS);
-    assert_int_equal(atomic_load(&pb.frontend->gate.open), CLIENTS);
+    assert_int_equal(atomic_load(&pb.frontend->gate->open), CLIENTS);
     assert_false(acceptor.paused);
 }
 

@@ -79,7 +79,7 @@ static void spawn(struct config *c) {
         dup2(ends[1], 2);
         close(ends[0]);
         close(ends[1]);
-        _exit(runtime_run(c, pid_path, hooks));
+        _exit(runtime_run(c, NULL, pid_path, hooks));
     }
     assert_true(child > 0);
     close(ends[1]);

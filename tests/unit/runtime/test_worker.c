@@ -93,7 +93,7 @@ static int tear_down(void **state) {
     peer_close(&server);
     if (count) drain_and_stop();
     assert_int_equal(atomic_load(&gate.open), 0);
-    snapshot_unref(snapshot, &registry);
+    snapshot_free(snapshot, &registry);
     registry_fini(&registry);
     mailbox_fini(&box);
     loop_finish(&home);

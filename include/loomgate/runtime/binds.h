@@ -1,0 +1,32 @@
+/* binds.h: the addresses that are listened on, across configurations: identity (address) to sockets; control thread.
+ *
+ *   binds_plan: each listener of a snapshot -> a bind that is open already | a new one, its sockets bound
+ *   binds_keep: those that are in the plan no more are forgotten, once all workers have closed them
+ *   binds_undo: the new ones are closed again */
+#ifndef LOOMGATE_RUNTIME_BINDS_H
+#define LOOMGATE_RUNTIME_BINDS_H
+
+#include "loomgate/runtime/worker.h"
+
+struct binds {
+    struct list list; /* of struct bind (binds.c) */
+    unsigned next_id;
+};
+
+/* What a plan opened and what it leaves out, for the log. */
+struct bind_changes {
+    unsigned kept, opened, closed;
+};
+
+void binds_init(struct binds *b);
+/* Removes the files of UNIX sockets; the sockets are the workers'. */
+void binds_fini(struct binds *b);
+/* Fills in the order's listeners (on the heap: order_fini()). False with an error: nothing was opened. */
+LG_MUST_CHECK bool binds_plan(struct binds *b, const struct snapshot *s, unsigned workers, struct order *o,
+                              struct bind_changes *changes, struct error *e);
+void binds_undo(struct binds *b, struct order *o, unsigned workers);
+/* All workers have taken up the last plan. */
+void binds_keep(struct binds *b);
+void order_fini(struct order *o);
+
+#endif

@@ -1,0 +1,129 @@
+/* binds.c: the addresses that are listened on, across configurations. */
+#include "loomgate/runtime/binds.h"
+
+#include "loomgate/base/mem.h"
+#include "loomgate/net/socket.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+struct bind {
+    struct list node;
+    unsigned id;
+    struct addr wanted, bound; /* they differ by the port when that is 0 */
+    bool any_family;
+    bool is_new, is_planned; /* in the plan that was made last */
+    char *path;              /* of a UNIX socket: its file is removed with it */
+};
+
+void binds_init(struct binds *b) {
+    *b = (struct binds){.next_id = 1};
+    list_init(&b->list);
+}
+
+/* A socket's file outlives the socket; nobody answers there any more. */
+static void bind_free(struct bind *bind) {
+    if (bind->path) unlink(bind->path);
+    list_remove(&bind->node);
+    free(bind->path);
+    free(bind);
+}
+
+void binds_fini(struct binds *b) {
+    LIST_FOR (node, &b->list) bind_free(LIST_ENTRY(node, struct bind, node));
+}
+
+static void tell_listening(const struct frontend *f, const struct bind *bind, unsigned workers) {
+    char text[ADDR_TEXT_MAX];
+    size_t n = addr_print(bind->path ? &bind->wanted : &bind->bound, text);
+    log_info("listening", NULL, LOG_STR("frontend", f->settings->name), LOG_SLICE("address", slice_from(text, n)),
+             LOG_INT("workers", workers));
+}
+
+/* One that is open and not yet in this plan. */
+static struct bind *find_bind(struct binds *b, const struct addr *wanted, bool any_family) {
+    LIST_FOR (node, &b->list) {
+        struct bind *bind = LIST_ENTRY(node, struct bind, node);
+        if (!bind->is_planned && bind->any_family == any_family && addr_eq(&bind->wanted, wanted)) return bind;
+    }
+    return NULL;
+}
+
+static struct bind *open_bind(struct binds *b, const struct addr *wanted, const struct listener_settings *l,
+                              unsigned workers, int *fds, struct error *e) {
+    bool any_family = l->address.kind == ADDRESS_ANY;
+    if (!socket_listen(wanted, any_family, l->backlog, workers, fds, e)) return NULL;
+    struct bind *bind = xcalloc(1, sizeof *bind);
+    *bind = (struct bind){.id = b->next_id++, .wanted = *wanted, .any_family = any_family, .is_new = true};
+    if (!socket_local_addr(fds[0], &bind->bound)) bind->bound = *wanted;
+    if (addr_is_unix(wanted)) bind->path = xstrdup(l->address.host);
+    list_push_back(&b->list, &bind->node);
+    return bind;
+}
+
+static bool plan_listener(struct binds *b, struct frontend *f, const struct listener_settings *l, unsigned workers,
+                          struct order *o, struct bind_changes *changes, struct error *e) {
+    struct addr wanted;
+    if (!addr_resolve(&wanted, &l->address, e)) return error_set(e, "frontend '%s': %s", f->settings->name, e->text);
+    struct bind *bind = find_bind(b, &wanted, l->address.kind == ADDRESS_ANY);
+    int *fds = NULL;
+    if (bind) {
+        changes->kept++;
+    } else {
+        fds = xcalloc(workers, sizeof *fds);
+        bind = open_bind(b, &wanted, l, workers, fds, e);
+        if (!bind) {
+            free(fds);
+            return error_set(e, "frontend '%s': %s", f->settings->name, e->text);
+        }
+        changes->opened++;
+        tell_listening(f, bind, workers);
+    }
+    bind->is_planned = true;
+    o->listeners[o->listener_count++] = (struct order_listener){bind->id, f, l, addr_port(&bind->bound), fds};
+    return true;
+}
+
+bool binds_plan(struct binds *b, const struct snapshot *s, unsigned workers, struct order *o,
+                struct bind_changes *changes, struct error *e) {
+    unsigned count = 0;
+    bool ok = true;
+    *changes = (struct bind_changes){0};
+    for (uint32_t i = 0; i < s->frontend_count; i++) count += s->frontends[i].settings->listener_count;
+    o->listeners = xcalloc(count, sizeof *o->listeners);
+    o->listener_count = 0;
+    LIST_FOR (node, &b->list) LIST_ENTRY(node, struct bind, node)->is_planned = false;
+    for (uint32_t i = 0; ok && i < s->frontend_count; i++) {
+        struct frontend *f = &s->frontends[i];
+        for (uint32_t k = 0; ok && k < f->settings->listener_count; k++)
+            ok = plan_listener(b, f, &f->settings->listeners[k], workers, o, changes, e);
+    }
+    LIST_FOR (node, &b->list) changes->closed += !LIST_ENTRY(node, struct bind, node)->is_planned;
+    if (!ok) binds_undo(b, o, workers);
+    return ok;
+}
+
+void binds_undo(struct binds *b, struct order *o, unsigned workers) {
+    for (unsigned i = 0; i < o->listener_count; i++)
+        for (unsigned k = 0; o->listeners[i].fds && k < workers; k++) close(o->listeners[i].fds[k]);
+    LIST_FOR (node, &b->list) {
+        struct bind *bind = LIST_ENTRY(node, struct bind, node);
+        if (bind->is_new) bind_free(bind);
+    }
+    order_fini(o);
+}
+
+void binds_keep(struct binds *b) {
+    LIST_FOR (node, &b->list) {
+        struct bind *bind = LIST_ENTRY(node, struct bind, node);
+        bind->is_new = false;
+        if (!bind->is_planned) bind_free(bind);
+    }
+}
+
+void order_fini(struct order *o) {
+    for (unsigned i = 0; i < o->listener_count; i++) free(o->listeners[i].fds);
+    free(o->listeners);
+    o->listeners = NULL;
+    o->listener_count = 0;
+}
