@@ -2,6 +2,7 @@
 #include "health_internal.h"
 
 #include "loomgate/backend/connect.h"
+#include "loomgate/base/event.h"
 #include "loomgate/base/mem.h"
 
 #include <stdlib.h>
@@ -69,10 +70,10 @@ static void go_down(struct check *c) {
     struct server *s = c->server;
     atomic_store_explicit(&s->shared.health, SERVER_DOWN, memory_order_relaxed);
     metrics_add(c->checks->metrics, METRIC_health_down_total, 1);
-    log_warn("server_down", "it failed its checks and gets no more requests", LOG_STR("backend", s->backend),
-             LOG_STR("server", s->name), LOG_STR("reason", s->health.reason),
-             LOG_INT("checks", c->probe.settings->fall), LOG_INT("latency_us", s->health.latency_us),
-             LOG_INT("up_s", seconds_in_state(c)));
+    event_warn("server_down", "it failed its checks and gets no more requests", LOG_STR("backend", s->backend),
+               LOG_STR("server", s->name), LOG_STR("reason", s->health.reason),
+               LOG_INT("checks", c->probe.settings->fall), LOG_INT("latency_us", s->health.latency_us),
+               LOG_INT("up_s", seconds_in_state(c)));
 }
 
 static void go_up(struct check *c) {
@@ -80,10 +81,10 @@ static void go_up(struct check *c) {
     if (c->slow_start_us) server_begin_ramp(s, c->checks->loop->now_us, c->slow_start_us);
     atomic_store_explicit(&s->shared.health, SERVER_UP, memory_order_relaxed);
     metrics_add(c->checks->metrics, METRIC_health_up_total, 1);
-    log_info("server_up", "it passed its checks and gets requests again", LOG_STR("backend", s->backend),
-             LOG_STR("server", s->name), LOG_STR("reason", s->health.reason),
-             LOG_INT("checks", c->probe.settings->rise), LOG_INT("latency_us", s->health.latency_us),
-             LOG_INT("down_s", seconds_in_state(c)));
+    event_info("server_up", "it passed its checks and gets requests again", LOG_STR("backend", s->backend),
+               LOG_STR("server", s->name), LOG_STR("reason", s->health.reason),
+               LOG_INT("checks", c->probe.settings->rise), LOG_INT("latency_us", s->health.latency_us),
+               LOG_INT("down_s", seconds_in_state(c)));
 }
 
 static void note(struct check *c, bool passed) {
@@ -159,8 +160,8 @@ static void on_done(struct probe *p, bool passed) {
 static void tell_shortage(struct checks *all, int error_number) {
     uint64_t now = all->loop->now_us;
     if (!all->shortage_us || now - all->shortage_us >= TELL_AGAIN_US)
-        log_warn("checks_skipped", "health checks are left out: no descriptor or memory for them",
-                 LOG_STR("error", strerror(error_number)));
+        event_warn("checks_skipped", "health checks are left out: no descriptor or memory for them",
+                   LOG_STR("error", strerror(error_number)));
     all->shortage_us = now;
 }
 

@@ -58,8 +58,25 @@ static void put_connections(struct view_node *in, const struct runtime *r) {
     view_number(node, "to_servers_total", runtime_metric(r, METRIC_server_connections_total));
 }
 
-static void put_requests(struct view_node *in, const struct runtime *r) {
+/* Over the window of 10 s, or what is kept instead; all frontends together. */
+static void put_rps(struct view_node *in, struct runtime *r) {
+    enum { RPS_WINDOW_US = 10000000 };
+    const struct telemetry *t = &runtime_registry(r)->telemetry;
+    struct stats_view view;
+    double rps = 0;
+    if (!t->timeline.window_count) {
+        view_null(in, "rps");
+        return;
+    }
+    unsigned window = telemetry_window_find(t, RPS_WINDOW_US);
+    for (const struct series *s = NULL; (s = telemetry_next(t, s));)
+        if (s->kind == SERIES_FRONTEND && window_read(t, s, window, &view)) rps += view.rps;
+    view_real(in, "rps", rps);
+}
+
+static void put_requests(struct view_node *in, struct runtime *r) {
     struct view_node *node = view_object(in, "requests");
+    put_rps(node, r);
     view_number(node, "active", runtime_metric(r, METRIC_exchanges_active));
     view_number(node, "queued", runtime_metric(r, METRIC_queued_active));
     view_number(node, "total", runtime_metric(r, METRIC_exchanges_total));
@@ -164,7 +181,7 @@ const struct command commands_show[] = {
     {.words = "show info",
      .arguments = "",
      .run = run_info,
-     .help = "the process in numbers: uptime, workers, connections, requests, memory, descriptors, log losses",
+     .help = "the process in numbers: uptime, workers, connections, requests, RPS, memory, descriptors, log losses",
      .example = "show info json"},
     {.words = "show config",
      .arguments = "",

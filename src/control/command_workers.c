@@ -8,6 +8,7 @@
 struct worker_report {
     uint32_t connections, exchanges, idle;
     uint64_t turns;
+    struct histogram_summary latency;
     struct slab_report {
         size_t in_use, bytes;
     } clients, exchange_slab, conns, sessions, waiters;
@@ -38,6 +39,7 @@ static void report(struct env *env, unsigned worker, void *arg) {
         .waiters = look_at(&env->waiters),
         .chunks = env->loop.chunks.bytes,
     };
+    loop_latency_read(&env->loop, &w->latency);
     for (unsigned i = 0; i < env->pools.size; i++) w->pools += env->pools.v[i] ? sizeof(struct pool) : 0;
 }
 
@@ -47,6 +49,19 @@ static void ask_workers(struct call *c, void (*done)(void *arg)) {
     census->call = c;
     census->count = count;
     runtime_broadcast(c->control->runtime, report, done, census);
+}
+
+static void put_latency(struct view_node *in, const struct histogram_summary *s) {
+    const struct {
+        const char *name;
+        double us;
+    } rows[] = {{"p50", s->p50_us}, {"p99", s->p99_us}, {"max", s->max_us}};
+    for (size_t i = 0; i < LG_COUNT(rows); i++) {
+        if (s->count)
+            view_duration(in, rows[i].name, (uint64_t)(rows[i].us + 0.5));
+        else
+            view_null(in, rows[i].name);
+    }
 }
 
 static void show_workers(void *arg) {
@@ -60,6 +75,7 @@ static void show_workers(void *arg) {
         view_number(row, "connections", w->connections);
         view_number(row, "exchanges", w->exchanges);
         view_number(row, "idle_to_servers", w->idle);
+        put_latency(view_object(row, "latency"), &w->latency);
         view_number(row, "turns_total", w->turns);
     }
     free(census);
@@ -95,6 +111,14 @@ static void put_slab(struct view_node *list, const struct census *census, size_t
     put_pool(list, name, what, count, bytes);
 }
 
+static void put_telemetry(struct view_node *list, struct call *c) {
+    struct telemetry_memory m = telemetry_memory(&runtime_registry(c->control->runtime)->telemetry);
+    put_pool(list, "stats_shards", "what workers count for each frontend, route, backend and server", UINT64_MAX,
+             m.shards);
+    put_pool(list, "stats_windows", "the last minutes of each", UINT64_MAX, m.windows);
+    put_pool(list, "stats_series", "their names", UINT64_MAX, m.series);
+}
+
 static void show_memory(void *arg) {
     static const struct {
         size_t offset;
@@ -119,6 +143,7 @@ static void show_memory(void *arg) {
              (uint64_t)(census->count + 1) * LOOP_READ_SIZE);
     put_pool(list, "config", "the settings in force", UINT64_MAX,
              runtime_snapshot(c->control->runtime)->config->arena.total);
+    put_telemetry(list, c);
     put_pool(list, "audit", "commands for show audit", UINT64_MAX, sizeof c->control->audit);
     put_pool(list, "heap", "all that malloc has handed out, most of the above too", UINT64_MAX,
              heap.uordblks + heap.hblkhd);
@@ -134,7 +159,7 @@ const struct command commands_workers[] = {
     {.words = "show workers",
      .arguments = "",
      .run = run_workers,
-     .help = "each worker's connections, exchanges, idle connections to servers, and turns of its loop",
+     .help = "each worker's connections, exchanges, idle connections to servers, and how long its loop's turns take",
      .example = "show workers"},
     {.words = "show memory",
      .arguments = "",

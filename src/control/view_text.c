@@ -34,7 +34,11 @@ void view_format_bytes(char out[VIEW_VALUE_MAX], uint64_t bytes) {
         snprintf(out, VIEW_VALUE_MAX, "%" PRIu64 " B", bytes);
         return;
     }
-    for (size /= 1024; size >= 1023.95 && unit + 1 < LG_COUNT(units); size /= 1024) unit++;
+    size /= 1024;
+    while (size >= 1023.95 && unit + 1 < LG_COUNT(units)) {
+        size /= 1024;
+        unit++;
+    }
     snprintf(out, VIEW_VALUE_MAX, "%.1f %s", size, units[unit]);
 }
 
@@ -77,8 +81,7 @@ static struct slice value_text(struct arena *a, const struct view_node *n) {
         text[24] = '\0';
         break;
     case VIEW_BOOL:
-        strcpy(text, n->u.number ? "yes" : "no");
-        break;
+        return n->u.number ? SLICE("yes") : SLICE("no");
     default:
         break;
     }

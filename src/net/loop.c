@@ -4,9 +4,18 @@
 #include "loomgate/base/log.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum { CLOCK_CHECK_US = 1000000, FIRST_LISTS = 32 };
+/* Of the turns' latencies: reading the clock once more in each would cost what few look at. */
+enum { SAMPLED_TURNS = 16, LATENCY_EPOCH_US = 10000000 };
+
+struct loop_latency {
+    uint64_t counts[2][HISTOGRAM_BUCKETS]; /* this epoch's and the one's before */
+    unsigned current;
+    uint64_t epoch_us; /* when this one began */
+};
 
 struct deadline_list {
     uint64_t duration_us;
@@ -40,6 +49,33 @@ static void run_tasks(struct list *tasks) {
     }
 }
 
+/* --- latency ---------------------------------------------------------------------------------------------------- */
+
+static void latency_turn_over(struct loop *loop) {
+    struct loop_latency *l = loop->latency;
+    uint64_t passed_us = loop->now_us - l->epoch_us;
+    if (passed_us < LATENCY_EPOCH_US) return;
+    if (passed_us >= 2 * LATENCY_EPOCH_US) memset(l->counts[l->current], 0, sizeof l->counts[0]);
+    l->current = !l->current;
+    memset(l->counts[l->current], 0, sizeof l->counts[0]);
+    l->epoch_us = loop->now_us;
+}
+
+static void latency_sample(struct loop *loop) {
+    latency_turn_over(loop);
+    loop->latency->counts[loop->latency->current][histogram_index(clock_us(CLOCK_MONOTONIC) - loop->turn_us)]++;
+}
+
+void loop_latency_read(struct loop *loop, struct histogram_summary *out) {
+    uint64_t counts[HISTOGRAM_BUCKETS];
+    latency_turn_over(loop);
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
+        counts[i] = loop->latency->counts[0][i] + loop->latency->counts[1][i];
+    histogram_summarise(counts, HISTOGRAM_BUCKETS, out);
+}
+
+/* --- turns ------------------------------------------------------------------------------------------------------ */
+
 static void on_turn_end(struct ev_loop *ev, ev_prepare *w, int events) {
     (void)ev, (void)events;
     struct loop *loop = w->data;
@@ -50,6 +86,7 @@ static void on_turn_end(struct ev_loop *ev, ev_prepare *w, int events) {
         if (list_is_empty(&loop->deferred)) run_tasks(&loop->graveyard);
     }
     log_flush();
+    if (loop->turn % SAMPLED_TURNS == 0) latency_sample(loop);
 }
 
 static void on_turn_start(struct ev_loop *ev, ev_check *w, int events) {
@@ -57,6 +94,7 @@ static void on_turn_start(struct ev_loop *ev, ev_check *w, int events) {
     struct loop *loop = w->data;
     loop->turn++;
     loop_update_clock(loop);
+    loop->turn_us = loop->now_us;
     ev_idle_stop(loop->ev, &loop->awake);
     if (list_is_empty(&loop->next)) return;
     struct list now; /* tasks may put themselves off again */
@@ -90,6 +128,9 @@ void loop_init(struct loop *loop) {
     ev_check_start(loop->ev, &loop->turn_start);
     loop->turn = 1;
     loop_update_clock(loop);
+    loop->turn_us = loop->now_us;
+    loop->latency = xcalloc(1, sizeof *loop->latency);
+    loop->latency->epoch_us = loop->now_us;
 }
 
 static void expire_all(struct deadline_list *l) {
@@ -111,6 +152,7 @@ void loop_fini(struct loop *loop) {
         free(loop->lists[i]);
     }
     free(loop->lists);
+    free(loop->latency);
     free(loop->read_buffer);
     ev_idle_stop(loop->ev, &loop->awake);
     ev_prepare_stop(loop->ev, &loop->turn_end);

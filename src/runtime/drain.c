@@ -1,6 +1,7 @@
 /* drain.c: what the operator wants of a server, carried out on all workers. */
 #include "loomgate/runtime/drain.h"
 
+#include "loomgate/base/event.h"
 #include "loomgate/proxy/exchange.h"
 
 #include <stdlib.h>
@@ -84,8 +85,8 @@ static void on_limit(struct deadline *limit) {
     struct server *s = d->server;
     uint32_t left = atomic_load(&s->shared.active);
     if (left)
-        log_warn("drain_over", "cutting what still runs on the server", LOG_STR("backend", s->backend),
-                 LOG_STR("server", s->name), LOG_INT("exchanges", left));
+        event_warn("drain_over", "cutting what still runs on the server", LOG_STR("backend", s->backend),
+                   LOG_STR("server", s->name), LOG_INT("exchanges", left));
     runtime_broadcast(d->runtime, cut_exchanges, on_cut, s);
     drain_free(d);
 }
@@ -107,8 +108,8 @@ static void limit_drain(struct runtime *r, struct server *server, uint64_t timeo
 
 static void tell(const struct server *s, enum server_admin admin) {
     static const char *const words[] = {[SERVER_READY] = "ready", [SERVER_DRAIN] = "drain", [SERVER_MAINT] = "maint"};
-    log_info("server_admin", NULL, LOG_STR("backend", s->backend), LOG_STR("server", s->name),
-             LOG_STR("admin", words[admin]), LOG_INT("exchanges", atomic_load(&s->shared.active)));
+    event_info("server_admin", NULL, LOG_STR("backend", s->backend), LOG_STR("server", s->name),
+               LOG_STR("admin", words[admin]), LOG_INT("exchanges", atomic_load(&s->shared.active)));
 }
 
 void runtime_set_admin(struct runtime *r, struct server *server, enum server_admin admin, void (*done)(void *arg),

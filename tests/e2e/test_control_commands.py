@@ -94,6 +94,7 @@ def test_show_info(admin, web):
         data = admin.json("show info")
         assert data["connections"]["open"] == 1 and data["connections"]["limit"] == 500
     assert data["requests"]["total"] == before["requests"]["total"] + 6
+    eventually(lambda: admin.json("show info")["requests"]["rps"] > 0, "the next second's tick")
     assert data["connections"]["total"] == before["connections"]["total"] + 6
     assert data["pid"] == web.gate.pid and data["workers"] == 2 and data["state"] == "running"
     assert data["file"] == str(web.gate.path) and TIME.fullmatch(data["started"])
@@ -171,6 +172,7 @@ def test_names_that_there_are_not(admin, command):
 def test_show_workers_and_memory(admin):
     workers = admin.json("show workers")
     assert [row["worker"] for row in workers] == [0, 1] and all(row["turns_total"] > 0 for row in workers)
+    eventually(lambda: all(row["latency"]["p99"] is not None for row in admin.json("show workers")), "sixteen turns")
     memory = {row["pool"]: row["bytes"] for row in admin.json("show memory")}
     assert memory["read_buffers"] == 3 * 256 * 1024 and memory["config"] > 1000
     assert re.search(r"^read_buffers +3 +768\.0 KiB", admin.ask("show memory"), re.M)

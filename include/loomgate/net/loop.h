@@ -7,6 +7,7 @@
 
 #include "loomgate/base/buf.h"
 #include "loomgate/base/list.h"
+#include "loomgate/stats/histogram.h"
 
 #include <ev.h>
 #include <stdint.h>
@@ -38,6 +39,7 @@ struct loop {
     struct ev_loop *ev;
     uint64_t now_us;  /* CLOCK_MONOTONIC, read once a turn */
     uint64_t unix_us; /* the wall clock's time of now_us */
+    uint64_t turn_us; /* now_us when this turn began */
     uint64_t turn;    /* counts up: events of one turn were all seen by one wait */
     struct chunk_pool chunks;
     char *read_buffer;                        /* LOOP_READ_SIZE bytes, for whoever reads now */
@@ -53,6 +55,7 @@ struct loop {
     ev_prepare turn_end;
     ev_check turn_start;
     uint64_t clock_offset_us, clock_checked_us;
+    struct loop_latency *latency;
 };
 
 void loop_init(struct loop *loop);
@@ -87,6 +90,10 @@ void timer_init(struct loop_timer *t, void (*on_expire)(struct loop_timer *t));
 void timer_set(struct loop *loop, struct loop_timer *t, uint64_t delay_us);
 void timer_cancel(struct loop_timer *t);
 bool timer_is_set(const struct loop_timer *t);
+
+/* How long turns took, from the end of the wait to the next one: how late an event may be served. Of each sixteenth
+ * turn of the last 10 to 20 seconds. On the loop's thread. */
+void loop_latency_read(struct loop *loop, struct histogram_summary *out);
 
 /* Reads the clock now (it is read once a turn by itself). */
 void loop_update_clock(struct loop *loop);

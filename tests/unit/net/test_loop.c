@@ -408,6 +408,32 @@ static void a_timer_may_set_itself_again_and_be_replaced(void **state) {
     assert_false(timer_is_set(&a.t));
 }
 
+enum { BUSY_US = 2000, BUSY_TURNS = 200 };
+static unsigned busy_turns;
+
+/* Keeps the loop's turn for a while, and asks for the next one. */
+static void be_busy(struct task *task) {
+    uint64_t end_us = loop_clock_us() + BUSY_US;
+    while (loop_clock_us() < end_us) continue;
+    if (++busy_turns < BUSY_TURNS) loop_next_turn(&loop, task);
+}
+
+static void it_knows_how_long_its_turns_take(void **state) {
+    struct histogram_summary s;
+    struct task task;
+    (void)state;
+    loop_latency_read(&loop, &s);
+    assert_int_equal(s.count, 0);
+    task_init(&task, be_busy);
+    busy_turns = 0;
+    loop_next_turn(&loop, &task);
+    LOOP_UNTIL(&loop, busy_turns == BUSY_TURNS);
+    loop_latency_read(&loop, &s);
+    assert_true(s.count >= BUSY_TURNS / 16 - 1); /* one in 16 is looked at */
+    assert_true(s.p50_us > BUSY_US * 0.99);
+    assert_true(s.max_us >= s.p99_us && s.p99_us >= s.p50_us);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(one_turn_defers_then_flushes_then_buries, set_up, tear_down),
@@ -431,6 +457,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(many_durations, set_up, tear_down),
         cmocka_unit_test_setup_teardown(timers_take_any_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_timer_may_set_itself_again_and_be_replaced, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(it_knows_how_long_its_turns_take, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
