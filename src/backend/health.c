@@ -11,7 +11,7 @@
 
 /* Checks begin at multiples of GRID_US, so that several share a turn of the loop: a turn costs more than a check. That
  * is little beside an interval (of which it is never more than this part). */
-enum { GRID_US = 10000, GRID_PART = 50, TELL_AGAIN_US = 60000000 };
+enum { GRID_US = 50000, GRID_PART = 20, TELL_AGAIN_US = 60000000 };
 
 /* The checks of one server. */
 struct check {
@@ -203,6 +203,7 @@ static void check_free(struct check *c) {
 void checks_fini(struct checks *c) {
     LIST_FOR (node, &c->list) check_free(LIST_ENTRY(node, struct check, node));
     map_fini(&c->by_server);
+    spares_fini(&c->spares);
     free(c->scratch);
 }
 
@@ -215,7 +216,8 @@ static struct check *check_new(struct checks *all, struct server *server, const 
     c->checks = all;
     c->server = server;
     c->added_us = all->loop->now_us;
-    c->probe = (struct probe){.loop = all->loop, .scratch = all->scratch, .server = server, .on_done = on_done};
+    c->probe = (struct probe){
+        .loop = all->loop, .scratch = all->scratch, .spares = &all->spares, .server = server, .on_done = on_done};
     timer_init(&c->timer, on_timer);
     list_push_back(&all->list, &c->node);
     map_put(&all->by_server, key_of(&c->server), c);

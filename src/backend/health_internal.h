@@ -12,6 +12,7 @@ enum { PROBE_HEAD_MAX = 65536 };
 struct probe {
     struct loop *loop;
     struct h1_scratch *scratch;
+    struct spares *spares;
     const struct server *server;
     const struct health_settings *settings;
     const struct server_settings *server_settings;

@@ -11,7 +11,6 @@
 
 #include "loomgate/config/values.h"
 #include "loomgate/net/proxy_protocol.h"
-#include "loomgate/net/socket.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -23,13 +22,20 @@ static const struct h1_limits limits = {.head_bytes = PROBE_HEAD_MAX, .field_cou
 /* --- the end ---------------------------------------------------------------------------------------------------- */
 
 /* By RST: the answer's body is not wanted, and no thousands of sockets stay behind in TIME_WAIT. */
+static void hang_up(struct probe *p) {
+    if (p->conn->state == CONN_OPEN && !p->conn->error_number)
+        spares_put(p->spares, conn_release(p->conn), &p->server->addr);
+    else
+        conn_close(p->conn, CONN_CLOSE_RESET);
+    p->conn = NULL;
+}
+
 LG_PRINTF(3, 4) static void finish(struct probe *p, bool passed, const char *format, ...) {
     va_list args;
     va_start(args, format);
     vsnprintf(p->reason, sizeof p->reason, format, args);
     va_end(args);
-    conn_close(p->conn, CONN_CLOSE_RESET);
-    p->conn = NULL;
+    hang_up(p);
     p->on_done(p, passed);
 }
 
@@ -175,7 +181,7 @@ static const struct conn_events events = {
 
 static struct conn *connect_and_ask(struct probe *p) {
     bool done;
-    int fd = socket_connect(&p->server->addr, &done);
+    int fd = spares_connect(p->spares, &p->server->addr, &done);
     if (fd < 0) return NULL;
     p->conn = conn_adopt(p->loop, fd, &events, p);
     ask(p);
@@ -195,6 +201,5 @@ int probe_start(struct probe *p) {
 }
 
 void probe_cancel(struct probe *p) {
-    if (p->conn) conn_close(p->conn, CONN_CLOSE_RESET);
-    p->conn = NULL;
+    if (p->conn) hang_up(p);
 }

@@ -75,19 +75,30 @@ void conn_set_owner(struct conn *c, const struct conn_events *events, void *owne
 
 /* --- death ------------------------------------------------------------------------------------------------------ */
 
-static void conn_bury(struct conn *c) {
-    if (c->state == CONN_CLOSED) return;
+/* Everything but the socket ends. */
+static void conn_let_go(struct conn *c) {
     bool was_closing = c->state == CONN_CLOSING;
     c->state = CONN_CLOSED;
     c->events = NULL;
     conn_watch(c, false, false);
     deadline_cancel(&c->deadline);
     task_cancel(&c->task);
-    if (c->reset_on_close) socket_set_reset(c->io.fd);
-    close(c->io.fd);
     c->task.run = on_grave;
     loop_bury(c->loop, &c->task);
     if (was_closing && --c->loop->closing == 0 && c->loop->on_all_closed) c->loop->on_all_closed(c->loop);
+}
+
+static void conn_bury(struct conn *c) {
+    if (c->state == CONN_CLOSED) return;
+    conn_let_go(c);
+    if (c->reset_on_close) socket_set_reset(c->io.fd);
+    close(c->io.fd);
+}
+
+int conn_release(struct conn *c) {
+    LG_ASSERT(c->state == CONN_OPEN);
+    conn_let_go(c);
+    return c->io.fd;
 }
 
 static void on_grave(struct task *task) {

@@ -162,15 +162,25 @@ int socket_listen_unix(const struct addr *a, unsigned backlog, const struct sock
     return fd;
 }
 
+/* An interrupted connect goes on by itself (POSIX connect). */
+bool socket_connect_again(int fd, const struct addr *a, bool *done) {
+    *done = connect(fd, &a->u.sa, a->len) == 0;
+    return *done || errno == EINPROGRESS || errno == EINTR;
+}
+
 int socket_connect(const struct addr *a, bool *done) {
     int fd = socket_open(a->u.sa.sa_family);
     if (fd < 0) return -1;
     if (!addr_is_unix(a)) set_flag(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    *done = connect(fd, &a->u.sa, a->len) == 0;
-    /* An interrupted connect goes on by itself (POSIX connect). */
-    if (*done || errno == EINPROGRESS || errno == EINTR) return fd;
+    if (socket_connect_again(fd, a, done)) return fd;
     close_quietly(fd);
     return -1;
+}
+
+/* What Linux makes of it, see connect(2): a TCP socket that is connected is reset. */
+bool socket_disconnect(int fd) {
+    const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+    return connect(fd, &nowhere, sizeof nowhere) == 0;
 }
 
 int socket_error(int fd) {

@@ -48,6 +48,7 @@ WRK_ROWS = [
     Row("tcp", "TCP mode, 1 MiB", "/size/1m", 16, mode="tcp"),
 ]
 GUARDS_ROW = Row("guards", "keep-alive, 1 KiB")
+CHECKS_WARM_SECONDS = 3
 IDLE_CLIENTS = 8000
 CROWD_CLIENTS, CROWD_REQUESTS, CROWD_SECONDS = 10000, 10, 120
 
@@ -65,7 +66,7 @@ class Sample:
 class Bench:
     def __init__(self, options, folder):
         self.options, self.folder = options, folder
-        self.lines, self.idle, self.crowd, self.guards, self.notes = [], [], [], [], []
+        self.lines, self.idle, self.crowd, self.guards, self.checks, self.notes = [], [], [], [], [], []
         self._start_sink()
         self._start_origin()
 
@@ -209,6 +210,40 @@ class Bench:
         self.guards.append(["on / off, median of the rounds", f"{statistics.median(ratios):.3f}",
                             f"{min(ratios):.3f} to {max(ratios):.3f}"])
 
+    def measure_checks(self, kind):
+        """(CPU us a check, CPU of one core in percent, checks a second) of a proxy that has nothing else to do."""
+        for one in self.start_all("http", False, [kind]):
+            try:
+                time.sleep(CHECKS_WARM_SECONDS)
+                seen, cpu, began = self.seen(), field.cpu_ns(one.pid), time.monotonic()
+                time.sleep(self.options.seconds)
+                cpu, checks, passed = field.cpu_ns(one.pid) - cpu, self.seen() - seen - 1, time.monotonic() - began
+            finally:
+                one.stop()
+            return cpu / 1000 / max(checks, 1), cpu / 1e7 / passed, checks / passed
+        return None
+
+    def seen(self):
+        """How many requests the origin has seen, this one included."""
+        return int(self.direct("/count"))
+
+    def run_checks_row(self):
+        """One proxy at a time, so that all the origin sees is its checks."""
+        samples = {kind.name: [] for kind in field.CHECKS}
+        for number in range(self.options.rounds):
+            for kind in field.CHECKS:
+                if sample := self.measure_checks(kind):
+                    samples[kind.name].append(sample)
+                    say(f"checks {number + 1}/{self.options.rounds} {kind.name}: {sample[0]:.1f} us/check, "
+                        f"{sample[1]:.2f} % of a core, {sample[2]:.0f}/s")
+        middle = {name: [statistics.median(column) for column in zip(*list_)] for name, list_ in samples.items() if list_}
+        each = {name: values[0] for name, values in middle.items()}
+        self.checks = [
+            [name, f"{values[1]:.2f}", f"{min(s[1] for s in samples[name]):.2f} to {max(s[1] for s in samples[name]):.2f}",
+             f"{values[0]:.1f}", self.ratio(each, name, "haproxy"), f"{values[2]:.0f}"]
+            for name, values in middle.items()
+        ]
+
     def run_idle_row(self):
         """Memory that a client costs that is connected and silent; the kernel's part is not in it."""
         lines, kib = [], {}
@@ -263,7 +298,7 @@ def table(heads, rows):
 
 
 def parse_options():
-    names = [row.name for row in WRK_ROWS] + ["guards", "idle", "crowd"]
+    names = [row.name for row in WRK_ROWS] + ["guards", "checks", "idle", "crowd"]
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", default="build/release", help="folder with loomgate, origin and relay")
     parser.add_argument("--rounds", type=int, default=5)
@@ -288,6 +323,10 @@ def print_results(bench):
         print("\nHealth checks, breaker, retries, max_connections with a queue and slow start: all on, all off; the server "
               "is healthy.\n")
         print(table(["", "CPU us", "min to max"], bench.guards))
+    if bench.checks:
+        print(f"\n{field.CHECKED_SERVERS:,} servers at one address, each checked by HTTP once a second, and no load: CPU of one "
+              "core.\n")
+        print(table(["proxy", "% of a core", "min to max", "CPU us a check", "/ haproxy", "checks/s"], bench.checks))
     if bench.idle:
         print(f"\n{IDLE_CLIENTS:,} idle keep-alive clients: memory a client.\n")
         print(table(["proxy", "PSS KiB a client", "RSS KiB a client", "RSS MiB in all", *ratios], bench.idle))
@@ -316,6 +355,8 @@ def main():
                     bench.run_wrk_row(row)
             if "guards" in options.only:
                 bench.run_guards_row()
+            if "checks" in options.only:
+                bench.run_checks_row()
             if "idle" in options.only:
                 bench.run_idle_row()
             if "crowd" in options.only:

@@ -12,6 +12,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 START_SECONDS = 10
+CHECKED_SERVERS = 1000
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
@@ -153,6 +154,9 @@ class Loomgate(Contestant):
     name = "loomgate"
     server = policies = ""
 
+    def servers(self, origin):
+        return [f'{{address: "127.0.0.1:{origin}"{self.server}}}']
+
     def why_not(self, mode, log):
         return None if (self.build / "loomgate").exists() else f"{self.build}/loomgate is not built"
 
@@ -162,7 +166,7 @@ class Loomgate(Contestant):
             "loomgate.yaml", folder, PORT=port, ORIGIN=origin, MODE=mode, LOG=access_log,
             TIMEOUTS="keep_alive: 5m, " if mode == "http" else "",
             POOL="pool: {max_idle: 256, idle_timeout: 5m}" if mode == "http" else "",
-            SERVER=self.server, POLICIES=self.policies,
+            SERVERS=", ".join(self.servers(origin)), POLICIES=self.policies,
         )
         return [self.build.resolve() / "loomgate", "-f", path]
 
@@ -185,8 +189,20 @@ class LoomgateGuarded(Loomgate):
     policies = "health: {http: {path: /size/2}, interval: 1s}\n    slow_start: 10s"
 
 
+class LoomgateChecks(Loomgate):
+    """A thousand servers, each checked once a second."""
+
+    policies = "health: {http: {path: /size/2}, interval: 1s}"
+
+    def servers(self, origin):
+        return [f'{{name: s{i}, address: "127.0.0.1:{origin}"}}' for i in range(CHECKED_SERVERS)]
+
+
 class Haproxy(Contestant):
     name = "haproxy"
+
+    def servers(self, origin):
+        return [f"server a1 127.0.0.1:{origin}"]
 
     def why_not(self, mode, log):
         return None if shutil.which("haproxy", path=PATH) else "haproxy is not installed"
@@ -197,12 +213,18 @@ class Haproxy(Contestant):
             LOG_TARGET=f"log 127.0.0.1:{sink} len 4096 local0" if log else "",
             LOG="log global\n    option httplog" if log else "",
             FORWARD="option forwardfor" if mode == "http" else "",
-            REUSE="http-reuse always" if mode == "http" else "",
+            REUSE="http-reuse always" if mode == "http" else "", SERVERS="\n    ".join(self.servers(origin)),
         )
         return ["haproxy", "-db", "-f", path]
 
     def version(self):
         return first_line("haproxy", "-v")
+
+
+class HaproxyChecks(Haproxy):
+    def servers(self, origin):
+        return ["option httpchk GET /size/2", "http-check send hdr Host localhost",
+                *(f"server s{i} 127.0.0.1:{origin} check inter 1s" for i in range(CHECKED_SERVERS))]
 
 
 class Nginx(Contestant):
@@ -246,3 +268,4 @@ class Relay(Contestant):
 
 ALL = [Loomgate, Haproxy, Nginx, Relay]
 GUARDS = [LoomgatePlain, LoomgateGuarded]
+CHECKS = [LoomgateChecks, HaproxyChecks]

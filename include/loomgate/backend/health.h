@@ -9,6 +9,7 @@
 #include "loomgate/base/map.h"
 #include "loomgate/config/config.h"
 #include "loomgate/net/loop.h"
+#include "loomgate/net/spares.h"
 #include "loomgate/stats/metrics.h"
 
 /* All checks of the process. */
@@ -21,6 +22,7 @@ struct checks {
     uint64_t random;
     uint64_t shortage_us;       /* when descriptors or memory lacked last; 0: never */
     struct h1_scratch *scratch; /* for the answer that is read now */
+    struct spares spares;
     void *owner;
     /* A server went up or down (server->shared.health says which); already logged and counted. May be NULL. */
     void (*on_change)(struct checks *c, struct server *server);

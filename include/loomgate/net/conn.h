@@ -82,6 +82,8 @@ struct conn *conn_connect(struct loop *loop, const struct addr *to, const struct
 void conn_set_owner(struct conn *c, const struct conn_events *events, void *owner);
 /* The owner is done with it; no event follows, the pointer must not be used any more. */
 void conn_close(struct conn *c, enum conn_close_how how);
+/* The same, but the socket, which must be open, stays so: the caller takes it over, without what was not sent. */
+int conn_release(struct conn *c);
 
 /* Sends. `more`: something follows within this turn, so small pieces may wait for it (the turn's end sends them).
  * Errors come later as on_error. Ignored when broken or shut. */

@@ -4,6 +4,8 @@
 
 #include "../../support/addr_make.h"
 
+#include "loomgate/net/socket.h"
+
 #include <errno.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -389,6 +391,53 @@ static void a_refused_connection_is_an_error(void **state) {
     close(port);
 }
 
+static bool is_other_end(int fd, int of) {
+    struct addr theirs = {.len = sizeof theirs.u}, own;
+    assert_return_code(getpeername(fd, &theirs.u.sa, &theirs.len), errno);
+    assert_true(socket_local_addr(of, &own));
+    return addr_eq(&theirs, &own);
+}
+
+/* A queue of no more room leaves the connection half made; with room again it stands when the kernel tries once more,
+ * after a second. */
+static void one_that_connects_still_may_be_adopted_by_who_writes(void **state) {
+    (void)state;
+    struct addr at = addr_make_ip("127.0.0.1", 0);
+    bool done;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), fill[4];
+    assert_return_code(bind(listener, &at.u.sa, at.len), errno);
+    assert_return_code(listen(listener, 0), errno);
+    assert_true(socket_local_addr(listener, &at));
+    for (unsigned i = 0; i < LG_COUNT(fill); i++) fill[i] = socket_connect(&at, &done);
+    owner.c = conn_adopt(&loop, socket_connect(&at, &done), &events, &owner);
+    write_text(owner.c, "hello", false);
+    assert_true(conn_has_output(owner.c));
+    loop_settle(&loop);
+    for (unsigned i = 0; i < LG_COUNT(fill); i++) close(fill[i]);
+    do {
+        peer_close(&peer);
+        listener_accept(listener, &loop, &peer);
+    } while (!is_other_end(peer.fd, owner.c->io.fd));
+    peer_expect(&peer, &loop, "hello");
+    peer_say(&peer, "answer");
+    LOOP_UNTIL(&loop, owner.bytes == 6);
+    assert_int_equal(owner.errors + owner.opens, 0);
+    close(listener);
+}
+
+static void a_refused_one_that_was_adopted_is_an_error(void **state) {
+    (void)state;
+    struct addr at;
+    bool done;
+    int port = port_refusing(&at);
+    owner.c = conn_adopt(&loop, socket_connect(&at, &done), &events, &owner);
+    write_text(owner.c, "hello", false);
+    assert_int_equal(owner.errors, 0);
+    LOOP_UNTIL(&loop, owner.errors == 1);
+    assert_int_equal(owner.error_number, ECONNREFUSED);
+    close(port);
+}
+
 static void closing_while_connecting_is_silent(void **state) {
     (void)state;
     struct addr at;
@@ -456,6 +505,8 @@ int main(void) {
         ALONE(what_is_written_before_it_stands_is_sent_then),
         ALONE(congestion_before_it_stands_ends_with_on_drained),
         ALONE(a_refused_connection_is_an_error),
+        ALONE(one_that_connects_still_may_be_adopted_by_who_writes),
+        ALONE(a_refused_one_that_was_adopted_is_an_error),
         ALONE(closing_while_connecting_is_silent),
         ALONE(unix_sockets_connect_at_once_and_tell_later),
     };

@@ -2,6 +2,7 @@
 #include "conn_owner.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 /* --- ends ------------------------------------------------------------------------------------------------------- */
 
@@ -112,6 +113,25 @@ static void close_reset_is_seen_as_such(void **state) {
     drop(&owner);
     LOOP_UNTIL(&loop, (peer_read(&peer), peer.eof || peer.error));
     assert_int_equal(peer.error, ECONNRESET);
+}
+
+static void a_released_socket_stays_open(void **state) {
+    (void)state;
+    write_block(owner.c, 500000); /* what does not fit is dropped */
+    conn_set_timeout(owner.c, 1000, false);
+    int fd = conn_release(owner.c);
+    owner.c = NULL;
+    loop_settle(&loop);
+    assert_int_equal(loop.conns.in_use, 0);
+    peer_read(&peer);
+    assert_false(peer.eof || peer.error);
+    peer_forget(&peer);
+    assert_int_equal(write(fd, "still", 5), 5);
+    peer_expect(&peer, &loop, "still");
+    peer_say(&peer, "back");
+    loop_run_for(&loop, 3000);
+    assert_int_equal(owner.reads + owner.timeouts + owner.errors + owner.draineds, 0);
+    close(fd);
 }
 
 static void closing_inside_on_read(void **state) {
@@ -298,6 +318,7 @@ int main(void) {
         PAIR(lingering_ends_at_once_when_the_peer_has_ended),
         PAIR(a_closing_connection_is_not_kept_alive_by_what_it_receives),
         TCP(close_reset_is_seen_as_such),
+        PAIR(a_released_socket_stays_open),
         PAIR(closing_inside_on_read),
         PAIR(closing_inside_on_read_of_kept_bytes),
         PAIR(closing_inside_on_eof),
