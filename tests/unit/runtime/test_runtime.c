@@ -166,6 +166,8 @@ static void other_signals_do_not_end_it(void **state) {
     spawn(make_config());
     await_event("ready");
     kill(child, SIGHUP);
+    await_event("reload_failed"); /* it did not come from a file */
+    kill(child, SIGUSR2);
     await_event("not_supported");
     kill(child, SIGUSR1);
     await_event("logs_reopened");

@@ -22,7 +22,7 @@ static struct gate gate;
 static struct listener_settings listener = {.backlog = 64};
 static struct worker *workers[WORKERS];
 static struct addr at[WORKERS];
-static unsigned drained, count;
+static unsigned drained, count, tenures_ended;
 static int server_listener;
 static struct peer server, client;
 
@@ -36,6 +36,29 @@ static void on_gate_left(struct worker *w) {
     for (unsigned i = 0; i < count; i++) worker_resume(workers[i]);
 }
 
+static void on_tenure_end(struct worker *w, struct tenure *t) {
+    assert_ptr_equal(w->owner, &home);
+    assert_int_equal(t->clients, 0);
+    tenures_ended++;
+    free(t);
+}
+
+/* An order with one listener: the bind is new unless `to` is NULL. */
+static void obey(struct worker *w, unsigned bind, struct addr *to) {
+    int fds[WORKERS];
+    struct tenure *tenures[WORKERS];
+    struct order_listener l = {.bind = bind, .frontend = &snapshot->frontends[0], .settings = &listener};
+    struct order o = {.tenures = tenures, .listeners = &l, .listener_count = 1};
+    tenures[w->index] = xcalloc(1, sizeof(struct tenure));
+    tenures[w->index]->snapshot = snapshot;
+    if (to) {
+        fds[w->index] = listener_open(to);
+        l.fds = fds;
+        l.port = addr_port(to);
+    }
+    worker_switch(w, &o);
+}
+
 static void make_worker(unsigned i) {
     size_t size = (sizeof(struct worker) + LG_CACHE_LINE - 1) / LG_CACHE_LINE * LG_CACHE_LINE;
     struct worker *w = workers[i] = aligned_alloc(LG_CACHE_LINE, size);
@@ -44,9 +67,9 @@ static void make_worker(unsigned i) {
     w->owner = &home;
     w->on_drained = on_drained;
     w->on_gate_left = on_gate_left;
-    worker_init(w, i, snapshot, &gate, &box, 1);
-    int fd = listener_open(&at[i]);
-    worker_add_acceptor(w, &snapshot->frontends[0], fd, addr_port(&at[i]), &listener);
+    w->on_tenure_end = on_tenure_end;
+    worker_init(w, i, &gate, &box);
+    obey(w, 1 + i, &at[i]);
 }
 
 /* "/own" is answered by the worker, all else by the server. Each worker has a port of its own. */
@@ -58,7 +81,7 @@ static void begin(unsigned worker_count, uint32_t limit) {
     registry_init(&registry);
     server_listener = listener_open(&server_at);
     server.fd = client.fd = -1;
-    drained = 0;
+    drained = tenures_ended = 0;
     gate = (struct gate){.limit = limit};
     struct config *c = config_make();
     struct frontend_settings *f = config_add_frontend(c, "web");

@@ -69,6 +69,8 @@ static void routes_lead_to_their_backends(void **state) {
     assert_null(web->fallback.name);
     assert_null(web->fallback.settings);
     assert_ptr_equal(web->fallback.backend, &snapshot->backends[0]);
+    assert_int_equal(gate_limit(web->gate), 0); /* before it is published */
+    snapshot_set_limits(snapshot);
     assert_int_equal(gate_limit(web->gate), 7);
     assert_int_equal(web->limits.head_bytes, 1000);
     assert_int_equal(web->limits.field_count, 10);
