@@ -303,6 +303,10 @@ void runtime_reload(struct runtime *r, const char *path, reload_done *done, void
     if (done) done(arg, &result);
 }
 
+void reload_by_signal(struct runtime *r) {
+    runtime_reload(r, NULL, NULL, NULL);
+}
+
 bool runtime_rollback(struct runtime *r, reload_done *done, void *arg) {
     if (r->state != RUNTIME_RUNNING || !r->previous) return false;
     ask(r, NULL, true, done, arg);

@@ -3,7 +3,6 @@
 
 #include "loomgate/base/event.h"
 #include "loomgate/runtime/privileges.h"
-#include "loomgate/runtime/reload.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -88,7 +87,7 @@ static void on_reopen_signal(struct ev_loop *ev, ev_signal *w, int events) {
 
 static void on_reload_signal(struct ev_loop *ev, ev_signal *w, int events) {
     (void)ev, (void)events;
-    runtime_reload(w->data, NULL, NULL, NULL);
+    reload_by_signal(w->data);
 }
 
 static void on_refused_signal(struct ev_loop *ev, ev_signal *w, int events) {

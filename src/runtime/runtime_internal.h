@@ -46,6 +46,8 @@ void drain_removed(struct runtime *r, struct server *server, uint64_t timeout_us
 /* runtime.c: checks are made as the current snapshot says. */
 void runtime_check_servers(struct runtime *r);
 
+/* reload.c: the source is read again. */
+void reload_by_signal(struct runtime *r);
 /* reload.c: a tenure for each worker, with a reference each. */
 void reload_begin_order(struct runtime *r, struct order *o, struct snapshot *s);
 /* What the current snapshot says of the whole process. */
