@@ -97,12 +97,7 @@ static uint32_t count_cpus(void) {
 
 static void read_root(struct reader *r, const struct node *root) {
     struct root_settings *s = &r->root;
-    schema_set_defaults(&r->l, &table_global, &s->global);
-    schema_set_defaults(&r->l, &table_frontend, &s->defaults.frontend);
-    schema_set_defaults(&r->l, &table_backend, &s->defaults.backend);
-    s->global.log.on = true;
-    s->defaults.frontend.default_backend = -1;
-    s->defaults.backend.retry.on = s->defaults.backend.breaker.on = true;
+    root_set_defaults(&r->l, s);
     schema_read(&r->l, &table_root, root, s);
     if (s->global.workers == 0) s->global.workers = count_cpus();
     r->config->global = s->global;

@@ -131,8 +131,11 @@ static const struct setting rows_control[] = {
      .fallback = "user",
      .help = "which commands it takes"},
 };
-static const struct settings_table table_control = {
-    .path = "global.control", .what = "a control socket", TABLE_ROWS(rows_control), .finish = finish_control};
+static const struct settings_table table_control = {.path = "global.control",
+                                                    .what = "a control socket",
+                                                    TABLE_ROWS(rows_control),
+                                                    .identity = "socket",
+                                                    .finish = finish_control};
 static const struct setting item_control = {.key = "control", .type = SETTING_MAP, .table = &table_control};
 
 static const struct setting rows_shutdown[] = {
