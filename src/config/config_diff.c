@@ -148,18 +148,18 @@ static void push_item(struct differ *d, const struct listing *l, const void *ite
 
 static void hide(struct differ *d, const struct listing *l, const void *before, const void *after) {
     if (!l->hidden) return;
-    unsigned flags = l->hidden(before ? before : after) & l->hidden(after ? after : before);
+    unsigned flags = l->hidden(before) & l->hidden(after);
     d->before.skip_flags = d->after.skip_flags = flags;
 }
 
-static void note_item(struct differ *d, const struct listing *l, const void *before, const void *after) {
+/* An item as a whole that is on one side only. */
+static void note_item(struct differ *d, const struct listing *l, enum change_kind kind, const void *item) {
     size_t len = d->path_len;
-    push_item(d, l, before ? before : after);
-    hide(d, l, before, after);
-    if (before)
-        note(d, CHANGE_REMOVED, print_value(d, &d->before, NULL, l->table, before, l->defaults), NULL);
-    else
-        note(d, CHANGE_ADDED, NULL, print_value(d, &d->after, NULL, l->table, after, l->defaults));
+    bool is_added = kind == CHANGE_ADDED;
+    push_item(d, l, item);
+    hide(d, l, item, item);
+    const char *text = print_value(d, is_added ? &d->after : &d->before, NULL, l->table, item, l->defaults);
+    note(d, kind, is_added ? NULL : text, is_added ? text : NULL);
     path_cut(d, len);
 }
 
@@ -186,10 +186,10 @@ static void diff_items(struct differ *d, const struct listing *l, const struct i
     for (uint32_t i = 0; i <= after->count; i++) {
         uint32_t old = i < after->count ? p.old_of[i] : before->count;
         for (; old != NOBODY && at < old; at++)
-            if (p.new_of[at] == NOBODY) note_item(d, l, item_at(l, before, at), NULL);
+            if (p.new_of[at] == NOBODY) note_item(d, l, CHANGE_REMOVED, item_at(l, before, at));
         if (i == after->count) break;
         if (old == NOBODY) {
-            note_item(d, l, NULL, item_at(l, after, i));
+            note_item(d, l, CHANGE_ADDED, item_at(l, after, i));
             continue;
         }
         size_t len = d->path_len;

@@ -125,6 +125,7 @@ static struct config *load(struct document *doc, const struct config_override *o
     map_init(&r.l.listeners);
     map_init(&r.l.names);
     read_all(&r, root, before);
+    config_files_copy(&config->files, &doc->d->files, &config->arena);
     map_fini(&r.l.backend_map);
     map_fini(&r.l.listeners);
     map_fini(&r.l.names);
@@ -138,6 +139,7 @@ struct config *config_load(const char *path, const struct config_override *overr
     struct arena tree;
     arena_init(&tree, NULL, 0);
     struct document doc = {.arena = &tree, .d = d, .path = path};
+    config_files_init(&d->files, &d->arena);
     doc.source = document_read(d, path);
     struct config *config = doc.source ? load(&doc, overrides, override_count) : NULL;
     arena_fini(&tree);
@@ -151,6 +153,7 @@ struct config *config_parse(const char *name, struct slice text, const struct co
     char *copy = xmalloc(text.n);
     if (text.n) memcpy(copy, text.p, text.n);
     struct document doc = {.arena = &tree, .d = d};
+    config_files_init(&d->files, &d->arena);
     doc.source = diagnostics_add_source(d, name, copy, text.n);
     struct config *config = load(&doc, overrides, override_count);
     arena_fini(&tree);
