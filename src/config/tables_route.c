@@ -193,7 +193,7 @@ static const struct setting rows_route[] = {
     {.key = "name",
      .type = SETTING_NAME,
      SETTING_AT(struct route_settings, name),
-     .help = "for the log; without it `route-N`, N from 1"},
+     .help = "for the log and the metrics; without it `route-N`, N from 1"},
     {.key = "match",
      .type = SETTING_MAP,
      SETTING_AT(struct route_settings, match),

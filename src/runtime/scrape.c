@@ -7,11 +7,8 @@
  * So many who ask at once cost one text, and a long one holds up nothing else. */
 #include "runtime_internal.h"
 
-#include <fcntl.h>
-#include <stdio.h>
 #include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
 
 /* PORTION: how long the control thread is held up; looked at after each STRIDE steps, a few microseconds each. */
 enum { KEEP_US = 250000, PORTION_US = 500, STRIDE = 8 };
@@ -23,19 +20,6 @@ static uint64_t clock_us(void) {
 }
 
 /* --- facts ------------------------------------------------------------------------------------------------------ */
-
-/* 0 where /proc cannot be seen, as in a bare chroot. */
-static uint64_t resident_bytes(void) {
-    char text[128];
-    unsigned long all, resident;
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return 0;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    text[n > 0 ? n : 0] = '\0';
-    if (sscanf(text, "%lu %lu", &all, &resident) != 2) return 0;
-    return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
 
 static uint64_t us_of(struct timeval t) {
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_usec;
@@ -58,7 +42,7 @@ static void take_facts(struct runtime *r, struct metrics_facts *facts) {
         .now_us = r->loop.now_us,
         .start_unix_us = start_unix_us(r),
         .cpu_us = cpu_us(),
-        .resident_bytes = resident_bytes(),
+        .resident_bytes = runtime_resident_bytes(),
         .log_lost = log_lost(),
         .workers = r->worker_count,
         .connections_limit = r->gate.limit,
