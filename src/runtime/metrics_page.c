@@ -191,6 +191,8 @@ static void put_durations(const struct metrics_page *p, const struct subject *x,
     { scopes, name, help, EXPOSITION_GAUGE, NULL, put, 0, false }
 #define COUNTER(scopes, name, help, value) \
     { scopes, name, help, EXPOSITION_COUNTER, value, NULL, 0, false }
+#define TIME(type, scopes, name, help, value) \
+    { scopes, name, help, EXPOSITION_##type, value, NULL, 0, true }
 #define COUNTERS(scopes, name, help, put, of) \
     { scopes, name, help, EXPOSITION_COUNTER, NULL, put, of, false }
 #define HISTOGRAM(name, help, of) \
@@ -198,10 +200,8 @@ static void put_durations(const struct metrics_page *p, const struct subject *x,
 
 static const struct family families[] = {
     GAUGES(IN(PROCESS), "build_info", "Always 1; what runs", put_build),
-    {IN(PROCESS), "start_time_seconds", "When it began to serve, since 1970", EXPOSITION_GAUGE, start_time, NULL, 0,
-     true},
-    {IN(PROCESS), "cpu_seconds_total", "Time that it ran on processors, in the kernel too", EXPOSITION_COUNTER,
-     cpu_time, NULL, 0, true},
+    TIME(GAUGE, IN(PROCESS), "start_time_seconds", "When it began to serve, since 1970", start_time),
+    TIME(COUNTER, IN(PROCESS), "cpu_seconds_total", "Time that it ran on processors, in the kernel too", cpu_time),
     GAUGE(IN(PROCESS), "resident_memory_bytes", "Memory that the process has in use", resident_memory),
     GAUGES(IN(PROCESS), "telemetry_memory_bytes", "Memory that the analytics take, by part", put_telemetry_memory),
     GAUGE(IN(PROCESS), "workers", "Worker threads", worker_count),
