@@ -8,6 +8,7 @@ usage: tests/doc_tables.py [--write]      prints what disagrees (FILE:LINE: ...)
 A page marks a table by the line before it:
   <!-- generated: failures -->   rows of include/loomgate/base/failure.def, line by line the same (doc/failures.md)
   <!-- generated: metrics -->    rows of include/loomgate/stats/metrics.def (doc/observability.md)
+  <!-- generated: families -->   the families of src/runtime/metrics_page.c (doc/observability.md)
   <!-- names: WHAT -->           written by hand; the names in its first column must be those of the sources:
       failures   each failure, in the order of the table                     (doc/failures.md)
       record     the fields of the access record, in their order             (doc/observability.md)
@@ -88,6 +89,21 @@ def metrics_table():
     yield "| --- | --- | --- |"
     for name, kind, text in read_rows("include/loomgate/stats/metrics.def", "METRIC"):
         yield f"| `{name}` | {kind.lower()} | {text} |"
+
+
+SCOPES = {"PROCESS": "", "FRONTENDS": "frontend", "ROUTES": "route", "BACKENDS": "backend", "SERVERS": "server"}
+
+
+def families_table():
+    yield "| name | of | type | meaning |"
+    yield "| --- | --- | --- | --- |"
+    source = (ROOT / "src/runtime/metrics_page.c").read_text().split("families[] = {")[1].split("\n};")[0]
+    for row, scopes, name, text in re.findall(r'\b([A-Z]+)\(([^"]*?)"(\w+)",\s*"([^"]*)"', source):
+        named = re.findall(r"(?<!~)IN\((\w+)\)", scopes) or list(SCOPES)[1:]
+        of = [SCOPES[scope] for scope in named if f"~IN({scope})" not in scopes]
+        prefix = "*_" if len(of) > 1 else of[0] + "_" if of[0] else ""
+        kind = next(kind for kind in ("gauge", "counter", "histogram") if kind.upper() in row + scopes)
+        yield f"| `loomgate_{prefix}{name}` | {', '.join(of) or 'the process'} | {kind} | {text} |"
 
 
 def failure_names():
@@ -258,7 +274,7 @@ def compare_anchors():
                 yield f"{page.relative_to(ROOT)}: there is no {target}#{anchor}"
 
 
-GENERATED = {"failures": failures_table, "metrics": metrics_table}
+GENERATED = {"failures": failures_table, "metrics": metrics_table, "families": families_table}
 
 
 def compare_all(tables):

@@ -46,8 +46,9 @@ static bool fold_retry(struct loader *l, const struct settings_table *table, con
 }
 
 bool finish_route(struct loader *l, const struct settings_table *table, const struct node *map, void *base) {
-    static const char *const keys[] = {"backend", "redirect", "respond", "split"};
-    static const enum route_action actions[] = {ROUTE_BACKEND, ROUTE_REDIRECT, ROUTE_RESPOND, ROUTE_BACKEND};
+    static const char *const keys[] = {"backend", "redirect", "respond", "metrics", "split"};
+    static const enum route_action actions[] = {ROUTE_BACKEND, ROUTE_REDIRECT, ROUTE_RESPOND, ROUTE_METRICS,
+                                                ROUTE_BACKEND};
     struct route_settings *r = base;
     const char *given = NULL;
     bool ok = name_route(l, map, r);
@@ -61,8 +62,8 @@ bool finish_route(struct loader *l, const struct settings_table *table, const st
         r->action = actions[i];
     }
     if (!given)
-        ok =
-            FAIL(l, map->place, "add one of backend: NAME, redirect: {...}, respond: {...}", "a route needs an action");
+        ok = FAIL(l, map->place, "add one of backend: NAME, redirect: {...}, respond: {...}, metrics: true",
+                  "a route needs an action");
     return fold_retry(l, table, map, r) && ok;
 }
 

@@ -119,6 +119,9 @@ static const struct setting rows_respond[] = {
 static const struct settings_table table_respond = {
     .path = "frontends.NAME.routes.respond", .what = "a respond", TABLE_ROWS(rows_respond), .finish = finish_respond};
 
+static const struct setting_word words_metrics[] = {
+    {"true", ROUTE_METRICS}, {"yes", ROUTE_METRICS}, {"on", ROUTE_METRICS}, {NULL, 0}};
+
 /* --- what stands beside an action ------------------------------------------------------------------------------- */
 
 static const struct setting rows_rewrite[] = {
@@ -182,12 +185,15 @@ static bool is_redirect(const void *base) {
 static bool is_respond(const void *base) {
     return ((const struct route_settings *)base)->action == ROUTE_RESPOND;
 }
+static bool is_metrics(const void *base) {
+    return ((const struct route_settings *)base)->action == ROUTE_METRICS;
+}
 
 static const struct setting rows_route[] = {
     {.key = "name",
      .type = SETTING_NAME,
      SETTING_AT(struct route_settings, name),
-     .help = "for the log; without it `route-N`, N from 1"},
+     .help = "for the log and the metrics; without it `route-N`, N from 1"},
     {.key = "match",
      .type = SETTING_MAP,
      SETTING_AT(struct route_settings, match),
@@ -216,6 +222,13 @@ static const struct setting rows_route[] = {
      .table = &table_respond,
      .is_set = is_respond,
      .help = "action: a fixed answer"},
+    {.key = "metrics",
+     .type = SETTING_ENUM,
+     SETTING_AT(struct route_settings, action),
+     .words = words_metrics,
+     .is_set = is_metrics,
+     .value = "`true`",
+     .help = "action: the metrics in Prometheus' text format; `match` says who may ask"},
     {.key = "rewrite",
      .type = SETTING_MAP,
      .flags = LATER,

@@ -22,14 +22,10 @@ static void run_version(struct call *c) {
 static const char *const state_words[] = {
     [RUNTIME_RUNNING] = "running", [RUNTIME_DRAINING] = "stopping", [RUNTIME_STOPPED] = "stopped"};
 
-/* Resident pages; null where /proc cannot be seen, as in a chroot. */
 static void put_memory(struct view_node *in) {
-    unsigned long long total, resident;
-    FILE *f = fopen("/proc/self/statm", "re");
-    bool ok = f && fscanf(f, "%llu %llu", &total, &resident) == 2; /* NOLINT(cert-err34-c): the kernel's digits */
-    if (f) fclose(f);
-    if (ok)
-        view_bytes(in, "memory", resident * (uint64_t)sysconf(_SC_PAGESIZE));
+    uint64_t resident = runtime_resident_bytes();
+    if (resident)
+        view_bytes(in, "memory", resident);
     else
         view_null(in, "memory");
 }

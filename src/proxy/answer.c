@@ -3,6 +3,7 @@
 
 #include "loomgate/base/log.h"
 #include "loomgate/http/rewrite.h"
+#include "loomgate/stats/exposition.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -96,6 +97,14 @@ void answer_respond(struct answer *a, const struct route_settings *route, struct
         fields_add(&a->head.fields, name, slice_of(headers->v[i].value));
     }
     if (a->body.n && !typed) fields_add(&a->head.fields, SLICE("Content-Type"), SLICE("text/plain; charset=utf-8"));
+}
+
+void answer_metrics(struct answer *a, size_t size, struct arena *arena) {
+    begin(a, 200, 2, arena);
+    set_body(a, slice_from(NULL, 0));
+    a->head.length = size;
+    fields_add(&a->head.fields, SLICE("Content-Type"), SLICE(EXPOSITION_CONTENT_TYPE));
+    fields_add(&a->head.fields, SLICE("Cache-Control"), SLICE("no-store"));
 }
 
 /* --- redirects -------------------------------------------------------------------------------------------------- */

@@ -11,6 +11,7 @@ void env_init(struct env *env, struct gate *gate) {
     recorder_init(&env->recorder);
     list_init(&env->live_clients);
     list_init(&env->live_exchanges);
+    list_init(&env->collecting);
     list_init(&env->starved);
     list_init(&env->feed.node);
     slab_init(&env->waiters, sizeof(struct waiter), 32);

@@ -1,6 +1,6 @@
 /* exchange.c: one request and its response: the state machine. Its picture is in the header; what moves between the
  * streams is in exchange_streams.c, what a failed try leads to in exchange_retry.c, heads and answers in
- * exchange_head.c, the record in exchange_record.c. */
+ * exchange_head.c, the metrics in exchange_metrics.c, the record in exchange_record.c. */
 #include "loomgate/proxy/exchange.h"
 
 #include "loomgate/net/socket.h"
@@ -12,7 +12,7 @@
 #define TO(state) (1U << EXCHANGE_##state)
 static const uint16_t legal_moves[] = {
     [EXCHANGE_HEAD] = TO(ROUTE) | TO(PICK) | TO(FAIL) | TO(DONE),
-    [EXCHANGE_ROUTE] = TO(PICK) | TO(ANSWER) | TO(FAIL),
+    [EXCHANGE_ROUTE] = TO(PICK) | TO(COLLECT) | TO(ANSWER) | TO(FAIL),
     [EXCHANGE_PICK] = TO(CONNECT) | TO(QUEUE) | TO(FAIL),
     [EXCHANGE_QUEUE] = TO(CONNECT) | TO(FAIL) | TO(DONE),
     [EXCHANGE_CONNECT] = TO(FORWARD) | TO(TUNNEL) | TO(FAIL) | TO(DONE),
@@ -20,6 +20,7 @@ static const uint16_t legal_moves[] = {
     [EXCHANGE_TUNNEL] = TO(DONE),
     [EXCHANGE_FAIL] = TO(PICK) | TO(CONNECT) | TO(BACKOFF) | TO(ANSWER) | TO(DONE),
     [EXCHANGE_BACKOFF] = TO(PICK) | TO(FAIL) | TO(DONE),
+    [EXCHANGE_COLLECT] = TO(ANSWER) | TO(FAIL) | TO(DONE),
     [EXCHANGE_ANSWER] = TO(DONE),
     [EXCHANGE_DONE] = 0,
 };
@@ -43,7 +44,8 @@ static bool step_route(struct exchange *x) {
     if (x->client->session && x->route->settings)
         x->client->session->ops->set_timeouts(x->client->session, &x->route->client_timeouts);
     deadline_set(&x->env->loop, &x->deadline, x->route->request_us);
-    exchange_set_state(x, x->route->backend ? EXCHANGE_PICK : EXCHANGE_ANSWER);
+    bool is_metrics = x->route->settings && x->route->settings->action == ROUTE_METRICS;
+    exchange_set_state(x, x->route->backend ? EXCHANGE_PICK : is_metrics ? EXCHANGE_COLLECT : EXCHANGE_ANSWER);
     return true;
 }
 
@@ -132,6 +134,10 @@ void exchange_run(struct exchange *x) {
             exchange_forward(x);
             on = false;
             break;
+        case EXCHANGE_COLLECT:
+            exchange_collect(x);
+            on = false;
+            break;
         case EXCHANGE_ANSWER:
             exchange_answer(x);
             on = false;
@@ -172,8 +178,10 @@ void exchange_fail(struct exchange *x, enum failure f) {
     drop_back(x);
     timer_cancel(&x->backoff);
     exchange_leave_queue(x);
+    exchange_drop_metrics(x);
     exchange_end_try(x, f);
     if (x->state == EXCHANGE_TUNNEL || x->state == EXCHANGE_ANSWER) {
+        if (x->state == EXCHANGE_ANSWER && !x->response_ended) drop_front(x);
         exchange_check_done(x);
         return;
     }
@@ -242,6 +250,7 @@ void exchange_front_gone(struct exchange *x) {
 void exchange_check_done(struct exchange *x) {
     if (x->state == EXCHANGE_DONE || x->front || x->back || x->tcp_front || x->tunnel.front) return;
     exchange_leave_queue(x);
+    exchange_drop_metrics(x);
     exchange_end_try(x, x->cause);
     exchange_set_state(x, EXCHANGE_DONE);
     deadline_cancel(&x->deadline);

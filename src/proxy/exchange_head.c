@@ -72,6 +72,8 @@ static void build_answer(struct exchange *x, struct answer *a) {
     } else if (x->route->settings->action == ROUTE_REDIRECT) {
         struct answer_facts facts = {.scheme = SLICE("http"), .port = port_text(x)};
         answer_redirect(a, x->route->settings, &x->request, &facts, &x->arena);
+    } else if (x->metrics) {
+        answer_metrics(a, exchange_metrics_size(x), &x->arena);
     } else {
         answer_respond(a, x->route->settings, &x->arena);
     }
@@ -83,11 +85,13 @@ void exchange_answer(struct exchange *x) {
     response_rewrite(&a.head, &(struct response_rewrite){x->client->frontend->id_name, x->id, env_date(x->env)});
     a.head.keep_alive = !x->env->draining && x->cause != FAILURE_body_too_large;
     x->status = a.head.status;
-    x->response_started = x->response_ended = true;
+    x->response_started = true;
+    x->response_ended = !x->metrics;
     x->first_byte_us = x->env->loop.now_us - x->start_us;
     struct stream *front = x->front;
     exchange_pause_front(x, false);
-    front->ops->send_head(front, &a.head, a.body.n == 0);
+    front->ops->send_head(front, &a.head, x->response_ended && a.body.n == 0);
+    if (x->metrics) exchange_send_metrics(x);
     if (!a.body.n) return; /* the exchange may have ended already */
     front->ops->send_body(front, a.body, true);
     front->ops->send_end(front, NULL);

@@ -56,6 +56,15 @@ void exchange_rewrite_request(struct exchange *x);
 /* Answers what the route says, or the failure. The exchange may have ended when it returns. */
 void exchange_answer(struct exchange *x);
 
+/* exchange_metrics.c: asks for the metrics; exchanges_take_metrics() ends the wait. */
+void exchange_collect(struct exchange *x);
+/* Their length in bytes, once they are here. */
+size_t exchange_metrics_size(const struct exchange *x);
+/* Sends as much of them as the client takes now; the exchange may have ended when it returns. */
+void exchange_send_metrics(struct exchange *x);
+/* They are not wanted any more, if they were. */
+void exchange_drop_metrics(struct exchange *x);
+
 /* exchange_record.c: the access record and the counters. */
 void exchange_record(struct exchange *x);
 /* The try under way has ended: it counts for its server. */

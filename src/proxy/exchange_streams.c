@@ -93,7 +93,9 @@ static void front_on_end(struct stream *s, const struct fields *trailers) {
 }
 
 static void front_on_writable(struct stream *s) {
-    pause_back(s->owner, false);
+    struct exchange *x = s->owner;
+    pause_back(x, false);
+    if (x->state == EXCHANGE_ANSWER && x->metrics) exchange_send_metrics(x);
 }
 
 static void front_on_fail(struct stream *s, enum failure f) {

@@ -161,6 +161,7 @@ static void make_workers(struct runtime *r) {
         w->on_drained = on_drained;
         w->on_gate_left = on_gate_left;
         w->on_tenure_end = on_tenure_end;
+        w->on_collect = scrapes_ask;
         worker_init(w, i, &r->gate, &r->box);
         w->env.fd_ceiling = r->fd_ceiling;
         r->workers[i] = w;
@@ -232,6 +233,7 @@ static void runtime_stop(struct runtime *r) {
     for (unsigned i = 0; i < r->started; i++) worker_stop(r->workers[i]);
     for (unsigned i = 0; i < r->worker_count; i++) worker_fini(r->workers[i]);
     mailbox_deliver(&r->box); /* broadcasts that were under way come back */
+    scrapes_fini(r);
     for (unsigned i = 0; i < r->worker_count; i++) free(r->workers[i]);
     free(r->workers);
     for (size_t i = 0; i < LG_COUNT(r->signals); i++) ev_signal_stop(r->loop.ev, &r->signals[i]);
@@ -268,6 +270,7 @@ int runtime_run(struct config *config, const struct runtime_source *source, cons
     deadline_init(&r->pump, on_pump);
     deadline_init(&r->tick, on_tick);
     list_init(&r->drains);
+    scrapes_init(r);
     registry_init(&r->registry);
     checks_init(&r->checks, &r->loop, &r->metrics);
     r->checks.owner = r;

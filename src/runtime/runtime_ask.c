@@ -3,7 +3,9 @@
 
 #include "loomgate/base/event.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 struct loop *runtime_loop(struct runtime *r) {
     return &r->loop;
@@ -43,6 +45,14 @@ uint64_t runtime_metric(const struct runtime *r, enum metric m) {
 
 uint64_t runtime_start_us(const struct runtime *r) {
     return r->start_us;
+}
+
+uint64_t runtime_resident_bytes(void) {
+    unsigned long long total, resident;
+    FILE *f = fopen("/proc/self/statm", "re");
+    bool ok = f && fscanf(f, "%llu %llu", &total, &resident) == 2; /* NOLINT(cert-err34-c): the kernel's digits */
+    if (f) fclose(f);
+    return ok ? resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
 void runtime_reopen_logs(void) {

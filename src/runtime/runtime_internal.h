@@ -4,8 +4,21 @@
 
 #include "loomgate/backend/health.h"
 #include "loomgate/runtime/binds.h"
+#include "loomgate/runtime/metrics_page.h"
 #include "loomgate/runtime/runtime.h"
 #include "loomgate/runtime/worker.h"
+
+/* The metrics as text, for workers that ask. */
+struct scrapes {
+    struct exposition *text;   /* the last one, as long as it is good enough for whoever asks; else NULL */
+    struct exposition *draft;  /* what is being written; NULL: nothing */
+    struct snapshot *snapshot; /* of the draft, referenced */
+    struct metrics_page page;  /* of the draft */
+    struct task go_on;         /* with the draft */
+    struct deadline stale;     /* then `text` is not good enough any more */
+    uint64_t start_unix_us;    /* when the process began to serve; 0: nobody has asked yet */
+    struct list waiting;       /* of struct worker, by `asking` */
+};
 
 struct runtime {
     struct loop loop;
@@ -28,6 +41,7 @@ struct runtime {
     int fd_ceiling;
     uint64_t start_us;
     struct deadline grace, pump, tick;
+    struct scrapes scrapes;
     struct list drains; /* of drain.c: servers whose drain has a limit of time */
     ev_signal signals[5];
     bool pid_written;
@@ -37,6 +51,14 @@ struct runtime {
 
 /* drain.c: the server's backend in the configuration in force; NULL when it is in none any more. */
 const struct backend *backend_of(const struct runtime *r, const struct server *server);
+
+/* scrape.c */
+void scrapes_init(struct runtime *r);
+/* Nobody asks any more. */
+void scrapes_fini(struct runtime *r);
+/* A worker asks: it is given the text, now or when it is written. */
+void scrapes_ask(struct worker *w);
+
 /* drain.c: forgets the limits of time that are set: all; those of servers that only this snapshot knows. */
 void drains_fini(struct runtime *r);
 void drains_forget(struct runtime *r, const struct snapshot *s);

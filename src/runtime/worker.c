@@ -2,6 +2,7 @@
 #include "loomgate/runtime/worker.h"
 
 #include "loomgate/proxy/client.h"
+#include "loomgate/stats/exposition.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -64,6 +65,39 @@ static void on_gate_left(struct env *env) {
     w->on_gate_left(w);
 }
 
+/* --- the metrics ------------------------------------------------------------------------------------------------ */
+
+static void deliver_collect(struct mail *mail, void *receiver) {
+    struct worker *w = LG_CONTAINER_OF(mail, struct worker, collect);
+    (void)receiver;
+    w->on_collect(w);
+}
+
+static void on_collect(struct env *env) {
+    struct worker *w = env->owner;
+    if (w->collect_posted) return;
+    w->collect_posted = true;
+    w->collect.deliver = deliver_collect;
+    mailbox_post(w->home, &w->collect);
+}
+
+static void deliver_metrics(struct mail *mail, void *receiver) {
+    struct worker *w = receiver;
+    struct exposition *text = w->metrics;
+    (void)mail;
+    w->collect_posted = false;
+    exchanges_take_metrics(&w->env, text);
+    exposition_unref(text);
+}
+
+void worker_give_metrics(struct worker *w, struct exposition *text) {
+    w->metrics = text;
+    w->collect.deliver = deliver_metrics;
+    mailbox_post(&w->box, &w->collect);
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------- */
+
 static void on_room(struct pools *pools) {
     attempts_feed(pools->owner);
 }
@@ -95,6 +129,7 @@ void worker_init(struct worker *w, unsigned index, struct gate *gate, struct mai
     w->index = index;
     w->home = home;
     list_init(&w->acceptors);
+    list_init(&w->asking);
     env_init(&w->env, gate);
     w->env.pools.owner = &w->env;
     w->env.pools.on_room = on_room;
@@ -103,6 +138,7 @@ void worker_init(struct worker *w, unsigned index, struct gate *gate, struct mai
     w->env.on_gate_left = on_gate_left;
     w->env.on_client_gone = on_client_gone;
     w->env.on_tenure_end = on_tenure_end;
+    w->env.on_collect = on_collect;
     mailbox_init(&w->box, &w->env.loop, w);
     w->env.box = &w->box;
     w->drain.deliver = deliver_drain;

@@ -117,7 +117,7 @@ struct match_settings { /* all given must hold; count 0 or NULL: not given */
     struct cidr_list sources;
 };
 
-enum route_action { ROUTE_BACKEND, ROUTE_REDIRECT, ROUTE_RESPOND };
+enum route_action { ROUTE_BACKEND, ROUTE_REDIRECT, ROUTE_RESPOND, ROUTE_METRICS };
 struct route_settings {
     const char *name; /* "route-N" (N from 1) when not given */
     struct match_settings match;

@@ -23,6 +23,8 @@ struct answer_facts {
 void answer_error(struct answer *a, enum failure f, uint64_t wait_us, const struct message *request, struct slice id,
                   struct arena *arena);
 void answer_respond(struct answer *a, const struct route_settings *route, struct arena *arena);
+/* Only its head: `size` bytes of metrics follow. */
+void answer_metrics(struct answer *a, size_t size, struct arena *arena);
 void answer_redirect(struct answer *a, const struct route_settings *route, const struct message *request,
                      const struct answer_facts *facts, struct arena *arena);
 

@@ -31,12 +31,13 @@ struct env {
     struct list live_clients;       /* of struct client */
     struct list live_exchanges;     /* of struct exchange */
     uint32_t client_count, exchange_count;
-    struct list starved; /* of struct attempt: waiting for a descriptor, the first come first */
-    struct task feed;    /* looks at them again */
-    int fd_ceiling;      /* accepting pauses at this descriptor: the rest is kept for servers */
-    bool draining;       /* no new connection, the running exchanges are the last */
-    struct gate *gate;   /* of all client connections, over all workers */
-    uint64_t random[4];  /* xoshiro256** */
+    struct list collecting; /* of struct metrics_answer: exchanges that wait for the metrics */
+    struct list starved;    /* of struct attempt: waiting for a descriptor, the first come first */
+    struct task feed;       /* looks at them again */
+    int fd_ceiling;         /* accepting pauses at this descriptor: the rest is kept for servers */
+    bool draining;          /* no new connection, the running exchanges are the last */
+    struct gate *gate;      /* of all client connections, over all workers */
+    uint64_t random[4];     /* xoshiro256** */
     uint64_t date_second;
     char date[ENV_DATE_LEN];
     void *owner;
@@ -44,6 +45,8 @@ struct env {
     void (*on_client_gone)(struct env *env); /* after each client */
     /* Another than the current one has no clients any more: once for each. */
     void (*on_tenure_end)(struct env *env, struct tenure *t);
+    /* An exchange wants the metrics: exchanges_take_metrics() is to follow. Not told again as long as others wait. */
+    void (*on_collect)(struct env *env);
 };
 
 void env_init(struct env *env, struct gate *gate);

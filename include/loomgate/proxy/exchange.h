@@ -9,6 +9,7 @@
  *             |      | +----> FAIL <-------+       -> CONNECT: an idle connection was closed: again on a fresh one
  *             |   BACKOFF <--+ | |                  -> BACKOFF -> PICK: another try, on another server if there is one
  *             +--> ANSWER <----+ +-> DONE           else an answer of our own, or the response is cut
+ *             +--> COLLECT -> ANSWER                the metrics, which the control thread writes
  *
  * `front` is the client's stream, `back` the server's. The exchange ends when both are closed: then the record is
  * written. */
@@ -30,6 +31,7 @@ enum exchange_state {
     EXCHANGE_TUNNEL,
     EXCHANGE_FAIL,
     EXCHANGE_BACKOFF,
+    EXCHANGE_COLLECT,
     EXCHANGE_ANSWER,
     EXCHANGE_DONE
 };
@@ -45,6 +47,8 @@ struct exchange_client {
     struct addr *local;      /* where it connected to, as a PROXY header told it; NULL: ask the socket */
     void (*on_exchange_end)(struct exchange_client *client);
 };
+
+struct metrics_answer;
 
 enum { EXCHANGE_SIZE = 4096, REQUEST_ID_MAX = 128 };
 
@@ -80,6 +84,7 @@ struct exchange {
     const struct balance_member *picked; /* the last server tried */
     struct lease lease;                  /* of the try under way: its place at `picked` */
     struct waiter *waiter;               /* in QUEUE */
+    struct metrics_answer *metrics;      /* in COLLECT, and in ANSWER until all of them are sent */
     uint64_t queued_us, queue_us;        /* since when it waits; how long it has waited in all, UINT64_MAX: never */
     struct addr local;
     struct slice id;
@@ -94,12 +99,16 @@ struct exchange {
     _Alignas(16) char arena_room[];
 };
 
+struct exposition; /* stats/exposition.h */
+
 /* A request begins on a client's stream: gives the stream its events. */
 void exchange_start(struct exchange_client *client, struct stream *front);
 /* Breaks it off on both sides, in whatever state it is; the record says `f`. */
 void exchange_kill(struct exchange *x, enum failure f);
 /* The same, but answered as long as no response has begun. */
 void exchange_cut(struct exchange *x, enum failure f);
+/* The metrics are here: all who wait for them are answered. */
+void exchanges_take_metrics(struct env *env, struct exposition *text);
 /* TCP mode: the client's connection, to be tunnelled to the frontend's default backend. */
 void exchange_start_tcp(struct exchange_client *client, struct conn *front);
 

@@ -49,6 +49,9 @@ uint64_t runtime_metric(const struct runtime *r, enum metric m);
 /* When it began to serve, by the loop's clock. */
 uint64_t runtime_start_us(const struct runtime *r);
 
+/* Memory that the process has in use; 0 where /proc cannot be seen, as in a chroot. */
+uint64_t runtime_resident_bytes(void);
+
 /* Stops gracefully; `now`, or when the workers drain already and `now` is set: at once, in this turn of the loop. */
 void runtime_shutdown(struct runtime *r, bool now);
 /* Opens all log files again. */

@@ -28,7 +28,11 @@ struct worker {
     unsigned index;
     pthread_t thread;
     struct mail drain, stop, resume, drained; /* posted at most once at a time, so they live here */
+    struct mail collect;                      /* goes to the control thread and comes back with the metrics */
+    struct exposition *metrics;               /* in that letter; its receiver's reference */
     _Atomic bool resume_posted;
+    bool collect_posted; /* the letter has not come back */
+    struct list asking;  /* the control thread's: among those that are given the next text */
     bool told_drained;
     struct mailbox *home; /* the control thread's */
     void *owner;
@@ -37,7 +41,10 @@ struct worker {
     /* On the control thread: nothing of the worker's points into the tenure's snapshot any more; it is the owner's to
      * free. */
     void (*on_tenure_end)(struct worker *w, struct tenure *t);
+    void (*on_collect)(struct worker *w); /* on the control thread: worker_give_metrics() is to follow */
 };
+
+struct exposition; /* stats/exposition.h */
 
 /* Sets the worker up on the calling thread: nothing runs before worker_start. */
 void worker_init(struct worker *w, unsigned index, struct gate *gate, struct mailbox *home);
@@ -50,6 +57,8 @@ bool worker_start(struct worker *w, struct error *e);
 void worker_drain(struct worker *w);
 /* From any thread: look at paused acceptors again. */
 void worker_resume(struct worker *w);
+/* From the control thread, once after each on_collect; a reference of the caller's goes with the text. */
+void worker_give_metrics(struct worker *w, struct exposition *text);
 /* From the control thread: breaks off what still runs, leaves the loop, joins the thread. */
 void worker_stop(struct worker *w);
 /* After worker_stop, or instead when it was never started. */

@@ -44,6 +44,7 @@ static const char full[] =
     "      - {name: old, match: {host: [OLD.Example.com, '*.Example.org'], header: {X-T: '*'}, query: {a: ''},\n"
     "         cookie: {c: d}, source: 127.0.0.1}, redirect: {to: 'https://%{host}%{uri}'}}\n"
     "      - {match: {path_prefix: /api}, backend: api, timeouts: {connect: 9s}, retry: {non_idempotent: true}}\n"
+    "      - {name: m, match: {path: /metrics, source: [127.0.0.0/8, '::1']}, metrics: true}\n"
     "    default_backend: app\n"
     "  quiet: {bind: ['localhost:82'], access_log: off, default_backend: app}\n"
     "  db: {mode: tcp, bind: [':83'], timeouts: {client: 1h}, default_backend: api}\n"
@@ -122,7 +123,7 @@ static void check_web(const struct frontend_settings *f) {
 }
 
 static void check_routes(const struct frontend_settings *f) {
-    assert_int_equal(f->route_count, 3);
+    assert_int_equal(f->route_count, 4);
     const struct route_settings *r = f->routes;
     assert_string_equal(r[0].name, "route-1");
     assert_int_equal(r[0].action, ROUTE_RESPOND);
@@ -148,6 +149,8 @@ static void check_routes(const struct frontend_settings *f) {
     assert_int_equal(r[2].action, ROUTE_BACKEND);
     assert_int_equal(r[2].backend, 1);
     assert_int_equal(r[2].timeouts.connect_us, 9000000);
+    assert_int_equal(r[3].action, ROUTE_METRICS);
+    assert_int_equal(r[3].match.sources.count, 2);
     assert_false(r[0].has_retry || r[1].has_retry);
     assert_true(r[2].has_retry && r[2].retry.on && r[2].retry.non_idempotent);
     assert_int_equal(r[2].retry.max, 1); /* the rest is its backend's */
