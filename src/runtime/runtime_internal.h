@@ -2,6 +2,7 @@
 #ifndef LOOMGATE_RUNTIME_RUNTIME_INTERNAL_H
 #define LOOMGATE_RUNTIME_RUNTIME_INTERNAL_H
 
+#include "loomgate/runtime/notify.h"
 #include "loomgate/runtime/runtime.h"
 #include "loomgate/runtime/worker.h"
 
@@ -11,6 +12,7 @@ struct runtime {
     struct registry registry;
     struct snapshot *snapshot;
     struct gate gate;
+    struct notify notify;
     struct worker **workers;
     unsigned worker_count, started, drained;
     enum runtime_state state;
