@@ -240,14 +240,14 @@ struct global_settings {
     uint64_t shutdown_grace_us;
     const uint64_t *windows_us; /* of telemetry: ascending, at least 1 s each */
     uint32_t window_count;      /* 1 to TELEMETRY_WINDOWS_MAX */
-    bool reload_watch; /* reload by itself when the file changes */
+    bool reload_watch;          /* reload by itself when the file changes */
     const struct control_settings *controls;
     uint32_t control_count;
 };
 
 struct config {
     struct arena arena;
-    unsigned refs; /* beside the first one */
+    unsigned refs;             /* beside the first one */
     struct config_files files; /* that it was read from; none when it was not */
     struct global_settings global;
     const struct frontend_settings *frontends;
