@@ -41,7 +41,7 @@ static void build(void) {
         memset(w, 0, size);
         w->owner = r;
         w->on_collect = scrapes_ask;
-        worker_init(w, i, r->snapshot, &r->gate, &r->box, 0);
+        worker_init(w, i, &r->gate, &r->box);
     }
 }
 
@@ -54,7 +54,7 @@ static int tear_down(void **state) {
     for (unsigned i = 0; i < WORKERS; i++) free(r->workers[i]);
     free(r->workers);
     assert_int_equal(r->snapshot->refs, 1);
-    snapshot_unref(r->snapshot, &r->registry);
+    snapshot_free(r->snapshot, &r->registry);
     registry_fini(&r->registry);
     mailbox_fini(&r->box);
     loop_fini(&r->loop);
