@@ -38,6 +38,20 @@ static uint16_t add_node(struct tree *t, enum node_kind kind, uint16_t left, uin
     return t->count++;
 }
 
+static bool check_end(struct parser *p, bool may_go_on) {
+    const struct token *t = &p->now;
+    if (t->kind == TOKEN_END) return true;
+    if (t->kind == TOKEN_CLOSE) return parser_fail(p, t->at, "there is no '(' for this ')'");
+    if (token_is(t, "&&") || token_is(t, "||"))
+        return parser_fail(p, t->at, "write '%s' for '%s'", token_is(t, "&&") ? "and" : "or", t->text.p);
+    if (may_go_on && t->kind != TOKEN_OPERATOR && t->kind != TOKEN_OPEN) return true;
+    return parser_fail(p, t->at, "'and', 'or' or the end is expected, not '%s'", show(t->shown).text);
+}
+
+static bool fail_depth(struct parser *p) {
+    return parser_fail(p, p->now.at, "parentheses are nested more than %d deep", FILTER_DEPTH_MAX);
+}
+
 static bool expect_term(struct tree *t) {
     struct parser *p = &t->p;
     if (p->now.kind == TOKEN_WORD && !token_is(&p->now, "and") && !token_is(&p->now, "or")) return true;
@@ -74,11 +88,23 @@ static bool parse_term(struct tree *t, uint16_t *out) {
     return token_next(p) && parse_comparison(p, term);
 }
 
+/* Quoted as a whole: the text within is an expression of its own, and so are the columns of its errors. */
+static bool parse_quoted(struct tree *t, uint16_t *out) {
+    struct parser *p = &t->p, outer = *p;
+    if (t->depth == FILTER_DEPTH_MAX) return fail_depth(p);
+    t->depth++;
+    p->text = p->now.text;
+    p->at = 0;
+    if (!token_next(p) || !parse_or(t, out) || !check_end(p, false)) return false;
+    t->depth--;
+    *p = outer;
+    return token_next(p);
+}
+
 static bool parse_group(struct tree *t, uint16_t *out) {
     struct parser *p = &t->p;
     size_t at = p->now.at;
-    if (t->depth == FILTER_DEPTH_MAX)
-        return parser_fail(p, at, "parentheses are nested more than %d deep", FILTER_DEPTH_MAX);
+    if (t->depth == FILTER_DEPTH_MAX) return fail_depth(p);
     t->depth++;
     if (!token_next(p) || !parse_or(t, out)) return false;
     t->depth--;
@@ -94,7 +120,9 @@ static bool parse_not(struct tree *t, uint16_t *out) {
         negated = !negated;
         if (!token_next(&t->p)) return false;
     }
-    if (t->p.now.kind == TOKEN_OPEN ? !parse_group(t, out) : !parse_term(t, out)) return false;
+    enum token_kind kind = t->p.now.kind;
+    if (!(kind == TOKEN_OPEN ? parse_group(t, out) : kind == TOKEN_QUOTED ? parse_quoted(t, out) : parse_term(t, out)))
+        return false;
     t->nodes[*out].negated ^= negated;
     return true;
 }
@@ -117,16 +145,6 @@ static bool parse_or(struct tree *t, uint16_t *out) {
         *out = add_node(t, NODE_OR, *out, right);
     }
     return true;
-}
-
-static bool check_end(struct parser *p, bool may_go_on) {
-    const struct token *t = &p->now;
-    if (t->kind == TOKEN_END) return true;
-    if (t->kind == TOKEN_CLOSE) return parser_fail(p, t->at, "there is no '(' for this ')'");
-    if (token_is(t, "&&") || token_is(t, "||"))
-        return parser_fail(p, t->at, "write '%s' for '%s'", token_is(t, "&&") ? "and" : "or", t->text.p);
-    if (may_go_on && t->kind != TOKEN_OPERATOR && t->kind != TOKEN_OPEN) return true;
-    return parser_fail(p, t->at, "'and', 'or' or the end is expected, not '%s'", show(t->shown).text);
 }
 
 /* Tells all terms below where they lead to; returns the first of them. */

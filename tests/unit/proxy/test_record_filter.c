@@ -308,6 +308,17 @@ static void precedence(void **state) {
     }
 }
 
+/* As a shell hands over what was one word there. */
+static void an_expression_in_quotes(void **state) {
+    (void)state;
+    struct access_record r = full();
+    assert_holds("\"status==502\"", &r, true);
+    assert_holds("\"status==502 and path~\\\"^/v1\\\"\"", &r, true);
+    assert_holds("status==502 and \"tries>5 or tries==2\"", &r, true);
+    assert_holds("not \"tries>5 or tries==2\" or \"reused\"", &r, true);
+    assert_holds("not \"tries>5 or tries==2\" and reused", &r, false);
+}
+
 static void the_largest(void **state) {
     (void)state;
     struct access_record r = full();
@@ -340,6 +351,7 @@ static void the_rest_is_somebody_elses(void **state) {
         {"(status>=500 or reused)json", "json"},
         {"reused  json", "json"},
         {"path==\"a b\" \"json\"", "\"json\""},
+        {"\"reused or tries>1\" count 5", "count 5"},
         {"status>=500", ""},
         {"status>=500  ", ""},
     };
@@ -416,6 +428,10 @@ static void errors_say_where_and_what(void **state) {
         {"path~*", "the regular expression is wrong at its character 1: quantifier does not follow"},
         {"path~\"(*UTF)a\"", "the regular expression is wrong"},
         {"path~", "a regular expression is expected after 'path~'"},
+        {"\"\"", "column 1: a comparison is expected here"},
+        {"reused and \"status>=high\"", "column 9: a number is expected after 'status>=', not 'high'"},
+        {"\"reused json\"", "column 8: 'and', 'or' or the end is expected, not 'json'"},
+        {"\"(reused\")", "column 1: the parenthesis is not closed"},
         {"path==\"abc", "column 7: the quote is not closed"},
         {"path==\"abc\\\"", "column 7: the quote is not closed"},
         {"(reused", "column 1: the parenthesis is not closed"},
@@ -534,6 +550,7 @@ int main(void) {
         TEST(what_is_missing),
         TEST(clients),
         TEST(precedence),
+        TEST(an_expression_in_quotes),
         TEST(the_largest),
         TEST(the_rest_is_somebody_elses),
         TEST(errors_say_where_and_what),
