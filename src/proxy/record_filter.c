@@ -130,7 +130,7 @@ static bool parse_not(struct tree *t, uint16_t *out) {
 static bool parse_and(struct tree *t, uint16_t *out) {
     if (!parse_not(t, out)) return false;
     while (token_is(&t->p.now, "and")) {
-        uint16_t right;
+        uint16_t right = 0;
         if (!token_next(&t->p) || !parse_not(t, &right)) return false;
         *out = add_node(t, NODE_AND, *out, right);
     }
@@ -140,7 +140,7 @@ static bool parse_and(struct tree *t, uint16_t *out) {
 static bool parse_or(struct tree *t, uint16_t *out) {
     if (!parse_and(t, out)) return false;
     while (token_is(&t->p.now, "or")) {
-        uint16_t right;
+        uint16_t right = 0;
         if (!token_next(&t->p) || !parse_and(t, &right)) return false;
         *out = add_node(t, NODE_OR, *out, right);
     }
@@ -168,7 +168,7 @@ static pcre2_match_context *make_limits(void) {
 
 struct record_filter *record_filter_compile(struct slice text, size_t *used, struct error *e) {
     struct tree t = {.p = {.text = text, .e = e}};
-    uint16_t root;
+    uint16_t root = 0;
     if (text.n > FILTER_TEXT_MAX) {
         error_set(e, "column %d: an expression has at most %d bytes", FILTER_TEXT_MAX + 1, FILTER_TEXT_MAX);
         return NULL;

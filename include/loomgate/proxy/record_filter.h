@@ -4,7 +4,7 @@
  *   status>=500 and (backend==api or total>200ms) and not path~"^/health"
  *
  *   or        the loosest; then and; then not. ( ) as one would think
- *   a term    FIELD OPERATOR VALUE, or the name of a boolean field alone; or "an expression", as a shell may hand it over
+ *   a term    FIELD OPERATOR VALUE, or a boolean field alone; or "an expression", as a shell hands it over
  *   FIELD     status tries | bytes_in bytes_out | queue connect first_byte total (durations), the same with _ms
  * (numbers) | frontend route backend server method host path protocol tls id traceparent | cause blame | client |
  * reused OPERATOR  == != for all; < <= > >= for numbers, sizes and durations; ~ (regular expression, found anywhere,
