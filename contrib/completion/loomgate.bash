@@ -23,6 +23,7 @@ show servers [BACKEND]
 show version
 show workers
 shutdown [now]
+stream requests [where EXPR] [sample N/s] [count N]
 '
 # end of commands
 

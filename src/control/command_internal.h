@@ -6,7 +6,7 @@
 
 /* Each ends with a row without words. */
 extern const struct command commands_talk[], commands_show[], commands_servers[], commands_workers[],
-    commands_breaker[], commands_process[];
+    commands_breaker[], commands_requests[], commands_process[];
 
 /* The row whose words a command begins with, the longest of them; takes them off `words`. NULL: none. */
 const struct command *command_find(struct words *words);

@@ -234,6 +234,7 @@ static void runtime_stop(struct runtime *r) {
     for (unsigned i = 0; i < r->worker_count; i++) worker_fini(r->workers[i]);
     mailbox_deliver(&r->box); /* broadcasts that were under way come back */
     scrapes_fini(r);
+    runtime_taps_fini(r);
     for (unsigned i = 0; i < r->worker_count; i++) free(r->workers[i]);
     free(r->workers);
     for (size_t i = 0; i < LG_COUNT(r->signals); i++) ev_signal_stop(r->loop.ev, &r->signals[i]);
@@ -271,6 +272,7 @@ int runtime_run(struct config *config, const struct runtime_source *source, cons
     deadline_init(&r->tick, on_tick);
     list_init(&r->drains);
     scrapes_init(r);
+    list_init(&r->taps);
     registry_init(&r->registry);
     checks_init(&r->checks, &r->loop, &r->metrics);
     r->checks.owner = r;

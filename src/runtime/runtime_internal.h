@@ -43,6 +43,7 @@ struct runtime {
     struct deadline grace, pump, tick;
     struct scrapes scrapes;
     struct list drains; /* of drain.c: servers whose drain has a limit of time */
+    struct list taps;   /* of taps.c */
     ev_signal signals[5];
     bool pid_written;
     const struct runtime_hooks *hooks; /* NULL: none */
@@ -78,5 +79,8 @@ void reload_apply_global(struct runtime *r);
 void reload_release(struct runtime *r, struct snapshot *s);
 /* After the workers have ended. */
 void reloads_fini(struct runtime *r);
+
+/* taps.c: frees those that nobody closed; no worker runs any more. */
+void runtime_taps_fini(struct runtime *r);
 
 #endif
