@@ -288,14 +288,18 @@ def test_a_slow_reader_gets_all_and_holds_up_nobody(loomgate, origin):
 
 
 def test_the_whole_request_is_limited(loomgate):
-    """A client that does not read is cut when timeouts.request is over."""
-    gate = loomgate(metrics_config(*many_servers(25_000), route={"timeouts": {"request": "500ms"}}))
+    """A client that does not read is cut when timeouts.request is over. (A machine that needs so long to write the text
+    answers 504.)"""
+    gate = loomgate(metrics_config(*many_servers(25_000), route={"timeouts": {"request": "1s"}}))
     with Client(gate.address("metrics"), rcvbuf=4096) as client:
         client.request("GET", "/metrics")
         record = gate.record(frontend="metrics")
-        assert (record["status"], record["cause"]) == (200, "request_timeout")
-        with pytest.raises(Cut):
-            client.read_response()
+        assert record["cause"] == "request_timeout" and record["status"] in (200, 504)
+        if record["status"] == 504:
+            assert client.read_response().status == 504
+        else:
+            with pytest.raises(Cut):
+                client.read_response()
 
 
 def test_it_ends_well_while_it_is_asked(loomgate):
