@@ -47,7 +47,7 @@ static int tear_down(void **state) {
     (void)state;
     free(text);
     text = NULL;
-    snapshot_unref(snapshot, &registry);
+    snapshot_free(snapshot, &registry);
     recorder_fini(&recorder);
     registry_fini(&registry);
     return 0;
@@ -57,6 +57,7 @@ static void build(void) {
     struct error e;
     snapshot = snapshot_build(config, &registry, &e);
     assert_non_null(snapshot);
+    snapshot_set_limits(snapshot);
 }
 
 static struct server *server(uint32_t backend, uint32_t i) {
@@ -229,7 +230,7 @@ static void frontends_and_backends(void **state) {
     config_add_frontend(config, "api");
     config_add_backend(config, "empty");
     build();
-    atomic_store(&snapshot->frontends[0].gate.open, 3);
+    atomic_store(&snapshot->frontends[0].gate->open, 3);
     atomic_store(&server(0, 0)->shared.active, 4);
     atomic_store(&snapshot->backends[0].group->queue.waiting, 5);
     write_page();
@@ -240,6 +241,7 @@ static void frontends_and_backends(void **state) {
     expect("loomgate_backend_servers{backend=\"app\"} 1\nloomgate_backend_servers{backend=\"empty\"} 0\n");
     atomic_store(&server(0, 0)->shared.active, 0);
     atomic_store(&snapshot->backends[0].group->queue.waiting, 0);
+    atomic_store(&snapshot->frontends[0].gate->open, 0);
 }
 
 /* Backups are servers too, behind the others. */

@@ -22,6 +22,8 @@ static int set_up(void **state) {
     loop_init(&r->loop);
     mailbox_init(&r->box, &r->loop, r);
     registry_init(&r->registry);
+    list_init(&r->snapshots);
+    list_init(&r->drains);
     scrapes_init(r);
     config = config_make();
     config_add_frontend(config, "web");
@@ -32,6 +34,7 @@ static void build(void) {
     struct error e;
     r->snapshot = snapshot_build(config, &r->registry, &e);
     assert_non_null(r->snapshot);
+    list_push_back(&r->snapshots, &r->snapshot->node);
     r->worker_count = WORKERS;
     r->workers = xcalloc(WORKERS, sizeof(struct worker *));
     for (unsigned i = 0; i < WORKERS; i++) {
@@ -41,7 +44,7 @@ static void build(void) {
         memset(w, 0, size);
         w->owner = r;
         w->on_collect = scrapes_ask;
-        worker_init(w, i, r->snapshot, &r->gate, &r->box, 0);
+        worker_init(w, i, &r->gate, &r->box);
     }
 }
 
@@ -54,7 +57,7 @@ static int tear_down(void **state) {
     for (unsigned i = 0; i < WORKERS; i++) free(r->workers[i]);
     free(r->workers);
     assert_int_equal(r->snapshot->refs, 1);
-    snapshot_unref(r->snapshot, &r->registry);
+    snapshot_free(r->snapshot, &r->registry);
     registry_fini(&r->registry);
     mailbox_fini(&r->box);
     loop_fini(&r->loop);
