@@ -3,6 +3,7 @@
 import contextlib
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -241,6 +242,43 @@ def test_under_load_nothing_ever_decreases(loomgate, origin):
                       m.count("loomgate_backend_duration_seconds", backend="app") == total)
     tries = [value for (name, _, _), value in metrics.counters().items() if name == "loomgate_server_tries_total"]
     assert sum(tries) == total
+
+
+@pytest.mark.threads
+def test_a_reload_keeps_what_was_counted(loomgate, origin, tmp_path):
+    """While it is asked all the time: what has kept its name goes on, what is new begins at nothing."""
+    a1, a2 = origin("-n", "a1"), origin("-n", "a2")
+    named = [{"name": "a1", "address": a1.address}, {"name": "a2", "address": a2.address}]
+
+    def config(*servers):
+        made = metrics_config(*servers, backend={"balance": "first"}, settings={"workers": 2})
+        for name, frontend in made["frontends"].items():
+            frontend["bind"] = [f"unix:{tmp_path}/{name}"]
+        return made
+
+    gate = loomgate(config(*named[:1], *many_servers(1000)))
+    with gate.client() as client:
+        for _ in range(20):
+            assert client.request("GET", "/size/10").read_response().status == 200
+    settled(gate, lambda m: m.count("loomgate_server_duration_seconds", backend="app", server="a1") == 20)
+    asking = [Client(gate.address("metrics")) for _ in range(8)]
+    for client in asking:
+        client.request("GET", "/metrics")
+    write_config(config(*named), tmp_path, gate.path.name)
+    gate.signal(signal.SIGHUP)
+    gate.logged(event="reloaded")
+    for client in asking:
+        with client:
+            parse(client.read_response().text)
+    with gate.client() as client:
+        for _ in range(5):
+            assert client.request("GET", "/size/10").read_response().status == 200
+    metrics = settled(gate, lambda m: m.count("loomgate_server_duration_seconds", backend="app", server="a1") == 25)
+    assert metrics.value("loomgate_frontend_exchanges_total", frontend="web") == 25
+    assert metrics.value("loomgate_backend_servers", backend="app") == 2
+    assert metrics.value("loomgate_server_usable", backend="app", server="a2") == 1
+    assert metrics.value("loomgate_reloads_total") == 1
+    assert settled(gate, lambda m: m.value("loomgate_configurations") == 1)
 
 
 @pytest.mark.threads
