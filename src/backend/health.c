@@ -39,15 +39,22 @@ bool health_count(struct health_state *h, enum server_health state, const struct
     return true;
 }
 
+/* A year is for ever; beyond it numbers would overflow. */
+static const uint64_t interval_max_us = 365 * 86400 * UINT64_C(1000000);
+
+static uint64_t interval_of(const struct health_settings *settings, bool fast) {
+    uint64_t interval = settings->interval_us < interval_max_us ? settings->interval_us : interval_max_us;
+    return fast && settings->fast_interval_us < interval ? settings->fast_interval_us : interval;
+}
+
 /* 0 to just below 1. */
 static double share_of(uint64_t random) {
     return (double)(random >> 11) / 9007199254740992.0; /* 2^53 */
 }
 
 uint64_t health_delay_us(const struct health_state *h, const struct health_settings *settings, uint64_t random) {
-    uint64_t interval = settings->interval_us;
-    if (h->streak && settings->fast_interval_us < interval) interval = settings->fast_interval_us;
-    return (uint64_t)((double)interval * (1 + settings->jitter * (2 * share_of(random) - 1)));
+    return (uint64_t)((double)interval_of(settings, h->streak > 0) *
+                      (1 + settings->jitter * (2 * share_of(random) - 1)));
 }
 
 /* SplitMix64 (Steele, Lea and Flood, 2014). Not for secrets. */
@@ -145,7 +152,7 @@ static void schedule_anew(struct check *c) {
     uint64_t now = c->checks->loop->now_us;
     uint64_t due = c->began_us + health_delay_us(&c->server->health, settings, next_random(c->checks));
     if (!c->began_us || due < now)
-        due = now + (uint64_t)((double)settings->fast_interval_us * share_of(next_random(c->checks)));
+        due = now + (uint64_t)((double)interval_of(settings, true) * share_of(next_random(c->checks)));
     if (!timer_is_set(&c->timer) || due < c->due_us) schedule_at(c, due);
 }
 

@@ -184,6 +184,9 @@ static void checks_come_faster_while_the_state_is_changing(void **state) {
     assert_int_equal(health_delay_us(&changing, &settings, 1), 500);
     settings.fast_interval_us = 10000; /* never slower than without */
     assert_int_equal(health_delay_us(&changing, &settings, 1), 9000);
+    settings.interval_us = settings.fast_interval_us = UINT64_MAX / 2; /* the longest that can be written */
+    settings.jitter = 1;
+    assert_in_range(health_delay_us(&changing, &settings, UINT64_MAX), 1, UINT64_MAX / 4);
 }
 
 /* --- HTTP ------------------------------------------------------------------------------------------------------- */
