@@ -110,6 +110,18 @@ bool address_parse(struct slice s, bool listens, struct arena *a, struct address
     return true;
 }
 
+size_t address_key(const struct address_setting *address, char out[ADDRESS_KEY_MAX]) {
+    char ip[INET6_ADDRSTRLEN] = "*";
+    struct in6_addr bytes;
+    const char *host = address->host ? address->host : ip;
+    if (address->kind == ADDRESS_IP && inet_pton(AF_INET6, host, &bytes) == 1)
+        host = inet_ntop(AF_INET6, &bytes, ip, sizeof ip);
+    int n = snprintf(out, ADDRESS_KEY_MAX, "%s %u", host, address->port);
+    if (address->kind == ADDRESS_NAME)
+        for (char *p = out; *p; p++) *p = ascii_lower(*p);
+    return n < ADDRESS_KEY_MAX ? (size_t)n : ADDRESS_KEY_MAX - 1;
+}
+
 /* --- networks --------------------------------------------------------------------------------------------------- */
 
 static bool parse_network_ip(struct slice s, struct cidr *out, unsigned *first_bit) {

@@ -2,7 +2,6 @@
 #include "crosscheck_internal.h"
 #include "schema_internal.h"
 
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -26,21 +25,10 @@ static bool note_once(struct loader *l, struct map *known, struct slice key, con
 
 /* --- listeners -------------------------------------------------------------------------------------------------- */
 
-/* An address written one way, so that equal ones are equal texts. */
-static struct slice canonical_address(struct arena *a, const struct address_setting *address) {
-    char ip[INET6_ADDRSTRLEN] = "*", text[400];
-    struct in6_addr bytes;
-    const char *host = address->host ? address->host : ip;
-    if (address->kind == ADDRESS_IP && inet_pton(AF_INET6, host, &bytes) == 1)
-        host = inet_ntop(AF_INET6, &bytes, ip, sizeof ip);
-    int n = snprintf(text, sizeof text, "%s %u", host, address->port);
-    if (address->kind == ADDRESS_NAME)
-        for (char *p = text; *p; p++) *p = ascii_lower(*p);
-    return slice_from(arena_strndup(a, text, (size_t)n), (size_t)n);
-}
-
 static bool note_listener(struct loader *l, const struct address_setting *address, const struct node *map) {
-    struct slice key = canonical_address(l->arena, address);
+    char text[ADDRESS_KEY_MAX];
+    size_t len = address_key(address, text);
+    struct slice key = slice_from(arena_strndup(l->arena, text, len), len);
     const struct node *first = map_put(&l->listeners, key, (void *)(uintptr_t)map);
     if (!first) return true;
     return FAIL(l, map->place, NULL, "the address %.200s is listened on twice, first at %s:%u:%u", address->text,

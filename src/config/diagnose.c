@@ -13,6 +13,7 @@ void diagnostics_init(struct diagnostics *d) {
     *d = (struct diagnostics){0};
     arena_init(&d->arena, NULL, 0);
     d->last_source = &d->sources;
+    config_files_init(&d->files, &d->arena);
 }
 
 void diagnostics_fini(struct diagnostics *d) {

@@ -5,53 +5,22 @@
 
 #include "loomgate/base/map.h"
 
+#include "config_files_internal.h"
+
 #include <errno.h>
-#include <fcntl.h>
-#include <glob.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define FAIL(doc, place, hint, ...) diagnostics_add((doc)->d, SEVERITY_ERROR, place, hint, __VA_ARGS__)
 
 /* --- reading ---------------------------------------------------------------------------------------------------- */
 
-/* Reads all of a descriptor, one byte more than allowed at most; NULL with errno. From malloc. */
-static char *read_all(int fd, size_t *len) {
-    size_t room = 65536;
-    char *text = xmalloc(room);
-    for (*len = 0;;) {
-        ssize_t n = read(fd, text + *len, room - *len);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return free(text), NULL;
-        *len += (size_t)n;
-        if (n == 0 || *len > FILE_SIZE_MAX) return text;
-        if (*len == room) text = xrealloc(text, room *= 2);
-    }
-}
-
-static const char *why_unreadable(int fd, struct stat *st) {
-    if (fd < 0) return strerror(errno);
-    if (fstat(fd, st) != 0) return strerror(errno);
-    if (S_ISDIR(st->st_mode)) return "it is a directory";
-    if (S_ISBLK(st->st_mode)) return "it is a device";
-    if (S_ISREG(st->st_mode) && st->st_size > FILE_SIZE_MAX) return "it has more than 4 MiB";
-    return NULL;
-}
-
 const struct source *document_read(struct diagnostics *d, const char *path) {
-    struct stat st;
-    size_t len = 0;
-    char *text = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    const char *why = why_unreadable(fd, &st);
-    if (!why && !(text = read_all(fd, &len))) why = strerror(errno);
-    if (!why && len > FILE_SIZE_MAX) why = "it has more than 4 MiB";
-    if (fd >= 0) close(fd);
-    if (why) free(text), text = NULL;
-    const struct source *source = diagnostics_add_source(d, path, text, len);
-    if (!why) return source;
-    diagnostics_add(d, SEVERITY_ERROR, (struct place){source, 0, 0}, NULL, "the file cannot be read: %s", why);
+    struct file_text f = config_file_read(path);
+    config_files_add(&d->files, path, &f);
+    const struct source *source = diagnostics_add_source(d, path, f.text, f.len);
+    if (!f.why) return source;
+    diagnostics_add(d, SEVERITY_ERROR, (struct place){source, 0, 0}, NULL, "the file cannot be read: %s", f.why);
     return NULL;
 }
 
@@ -155,12 +124,6 @@ static char *full_pattern(const struct document *doc, struct slice pattern) {
     return full;
 }
 
-/* A directory that is not there holds no files; all else stops the search. */
-static int on_glob_error(const char *path, int error_number) {
-    (void)path;
-    return error_number != ENOENT && error_number != ENOTDIR;
-}
-
 static void include_pattern(struct document *doc, struct section sections[2], struct files *files,
                             const struct node *pattern) {
     enum { FILES_MAX = 1000 };
@@ -170,12 +133,13 @@ static void include_pattern(struct document *doc, struct section sections[2], st
         return;
     }
     char *full = full_pattern(doc, pattern->text);
-    glob_t found = {0};
-    int rc = glob(full, 0, on_glob_error, &found);
+    glob_t found;
+    int rc = config_files_glob(full, &found);
     if (rc == GLOB_NOMATCH && !strpbrk(full, "*?["))
         FAIL(doc, pattern->place, NULL, "there is no file '%.200s'", full);
     else if (rc != 0 && rc != GLOB_NOMATCH)
         FAIL(doc, pattern->place, NULL, "'%.200s' cannot be looked up: %s", full, strerror(errno));
+    config_files_add_pattern(&doc->d->files, full, &found);
     if (found.gl_pathc > FILES_MAX)
         FAIL(doc, pattern->place, NULL, "'%.200s' means more than %d files", full, FILES_MAX);
     for (size_t i = 0; i < found.gl_pathc && i < FILES_MAX; i++) {

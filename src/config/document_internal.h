@@ -6,7 +6,6 @@
 #include "loomgate/config/yaml.h"
 
 enum {
-    FILE_SIZE_MAX = 4 * 1024 * 1024,   /* of one file */
     FILES_SIZE_MAX = 16 * 1024 * 1024, /* of all that are included */
 };
 
@@ -18,7 +17,7 @@ struct document {
     size_t included;             /* bytes of included files */
 };
 
-/* Reads a file of at most FILE_SIZE_MAX bytes; NULL after an error. */
+/* Reads a file and notes that it was; NULL after an error. */
 const struct source *document_read(struct diagnostics *d, const char *path);
 /* The tree of the main text; NULL after an error that left none. */
 const struct node *document_parse(struct document *doc);

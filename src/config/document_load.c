@@ -97,12 +97,7 @@ static uint32_t count_cpus(void) {
 
 static void read_root(struct reader *r, const struct node *root) {
     struct root_settings *s = &r->root;
-    schema_set_defaults(&r->l, &table_global, &s->global);
-    schema_set_defaults(&r->l, &table_frontend, &s->defaults.frontend);
-    schema_set_defaults(&r->l, &table_backend, &s->defaults.backend);
-    s->global.log.on = true;
-    s->defaults.frontend.default_backend = -1;
-    s->defaults.backend.retry.on = s->defaults.backend.breaker.on = true;
+    root_set_defaults(&r->l, s);
     schema_read(&r->l, &table_root, root, s);
     if (s->global.workers == 0) s->global.workers = count_cpus();
     r->config->global = s->global;
@@ -130,6 +125,7 @@ static struct config *load(struct document *doc, const struct config_override *o
     map_init(&r.l.listeners);
     map_init(&r.l.names);
     read_all(&r, root, before);
+    config_files_copy(&config->files, &doc->d->files, &config->arena);
     map_fini(&r.l.backend_map);
     map_fini(&r.l.listeners);
     map_fini(&r.l.names);
@@ -143,6 +139,7 @@ struct config *config_load(const char *path, const struct config_override *overr
     struct arena tree;
     arena_init(&tree, NULL, 0);
     struct document doc = {.arena = &tree, .d = d, .path = path};
+    config_files_init(&d->files, &d->arena);
     doc.source = document_read(d, path);
     struct config *config = doc.source ? load(&doc, overrides, override_count) : NULL;
     arena_fini(&tree);
@@ -156,6 +153,7 @@ struct config *config_parse(const char *name, struct slice text, const struct co
     char *copy = xmalloc(text.n);
     if (text.n) memcpy(copy, text.p, text.n);
     struct document doc = {.arena = &tree, .d = d};
+    config_files_init(&d->files, &d->arena);
     doc.source = diagnostics_add_source(d, name, copy, text.n);
     struct config *config = load(&doc, overrides, override_count);
     arena_fini(&tree);

@@ -13,6 +13,34 @@ void number_print(const struct setting *row, uint64_t number, char out[VALUE_TEX
 /* The largest number that a row takes. */
 uint64_t setting_max(const struct setting *row);
 
+/* --- what is stored for a row ----------------------------------------------------------------------------------- */
+
+const void *setting_at(const struct setting *row, const void *base);
+uint64_t setting_number(const struct setting *row, const void *base);
+const char *setting_text(const struct setting *row, const void *base); /* also the items of a LIST */
+uint32_t setting_count(const struct setting *row, const void *base);   /* of a LIST */
+bool setting_is_off(const struct setting *row, const void *base);
+bool setting_is_map(const struct setting *row, const void *base);
+/* Whether there is something to print. */
+bool setting_is_set(const struct printer *p, const struct setting *row, const void *base);
+/* Whether two rows that are set and neither maps, lists nor pairs mean the same, each with its own backends. */
+bool setting_eq(const struct setting *row, const struct printer *pa, const void *a, const struct printer *pb,
+                const void *b);
+
+/* --- printing --------------------------------------------------------------------------------------------------- */
+
+/* A value that is neither map, list nor pairs. */
+void setting_print(struct printer *p, const struct setting *row, const void *base);
+/* Any value, on one line; what is in a map as in `defaults` (a struct like that of `base`) is left out. */
+void setting_print_flow(struct printer *p, const struct setting *row, const void *base, const void *defaults);
+/* {key: value, ...}; where a scalar may stand for the map and says it all, that. */
+void schema_print_flow(struct printer *p, const struct settings_table *table, const void *base, const void *defaults);
+
+/* What a map has where the file says nothing, as a struct of `size` bytes; all in the arena. */
+void *schema_new_defaults(struct arena *a, const struct settings_table *table, size_t size);
+
+/* --- reading ---------------------------------------------------------------------------------------------------- */
+
 /* What is wrong with a value; false. */
 bool tell_complaint(struct loader *l, const struct setting *row, const struct node *at, const struct complaint *c);
 /* A node of the wrong kind, where `wanted` should be; false. */

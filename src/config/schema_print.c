@@ -60,71 +60,71 @@ void yaml_print_text(FILE *out, struct slice text) {
 
 /* --- what is set ------------------------------------------------------------------------------------------------ */
 
-static const void *at(const struct setting *row, const void *base) {
+const void *setting_at(const struct setting *row, const void *base) {
     return (const char *)base + row->offset;
 }
 
-static uint64_t load_number(const struct setting *row, const void *base) {
+uint64_t setting_number(const struct setting *row, const void *base) {
     uint8_t one;
     uint16_t two;
     uint32_t four;
     uint64_t eight;
     switch (row->width) {
     case 1:
-        return memcpy(&one, at(row, base), 1), one;
+        return memcpy(&one, setting_at(row, base), 1), one;
     case 2:
-        return memcpy(&two, at(row, base), 2), two;
+        return memcpy(&two, setting_at(row, base), 2), two;
     case 4:
-        return memcpy(&four, at(row, base), 4), four;
+        return memcpy(&four, setting_at(row, base), 4), four;
     default:
-        return memcpy(&eight, at(row, base), 8), eight;
+        return memcpy(&eight, setting_at(row, base), 8), eight;
     }
 }
 
-static const char *load_text(const struct setting *row, const void *base) {
+const char *setting_text(const struct setting *row, const void *base) {
     const char *text;
-    memcpy(&text, at(row, base), sizeof text);
+    memcpy(&text, setting_at(row, base), sizeof text);
     return text;
 }
 
-static uint32_t load_count(const struct setting *row, const void *base) {
+uint32_t setting_count(const struct setting *row, const void *base) {
     uint32_t count;
     memcpy(&count, (const char *)base + row->also, sizeof count);
     return count;
 }
 
-static bool is_switched_off(const struct setting *row, const void *base) {
+bool setting_is_off(const struct setting *row, const void *base) {
     bool is_on = true;
     if (row->flags & OFF_TOO) memcpy(&is_on, (const char *)base + row->also, sizeof is_on);
     return !is_on;
 }
 
-static bool is_set(const struct printer *p, const struct setting *row, const void *base);
-
 static bool has_any_set(const struct printer *p, const struct settings_table *table, const void *base) {
     for (size_t i = 0; i < table->count; i++)
-        if (is_set(p, &table->rows[i], base)) return true;
+        if (setting_is_set(p, &table->rows[i], base)) return true;
     return false;
 }
 
 /* Whether there is something to print for a row. */
-static bool is_set(const struct printer *p, const struct setting *row, const void *base) {
+bool setting_is_set(const struct printer *p, const struct setting *row, const void *base) {
     if (row->width == 0 || row->flags & (p->skip_flags | LATER)) return false;
     if (row->is_set) return row->is_set(base);
     switch (row->type) {
     case SETTING_NAME:
     case SETTING_TEXT:
-        return load_text(row, base) != NULL;
+        return setting_text(row, base) != NULL;
     case SETTING_BYTES:
-        return ((const struct slice *)at(row, base))->n > 0;
+        return ((const struct slice *)setting_at(row, base))->n > 0;
+    case SETTING_ADDRESS:
+        return ((const struct address_setting *)setting_at(row, base))->text != NULL;
     case SETTING_PAIRS:
-        return ((const struct name_values *)at(row, base))->count > 0;
+        return ((const struct name_values *)setting_at(row, base))->count > 0;
     case SETTING_LIST:
-        return load_count(row, base) > 0 || row->fallback;
+        return setting_count(row, base) > 0 || row->fallback;
     case SETTING_DURATION:
-        return load_number(row, base) != SETTING_UNSET;
+        return setting_number(row, base) != SETTING_UNSET;
     case SETTING_MAP:
-        return is_switched_off(row, base) || has_any_set(p, row->table, at(row, base));
+        return setting_is_off(row, base) || has_any_set(p, row->table, setting_at(row, base));
     default:
         return true;
     }
@@ -140,11 +140,12 @@ void printer_key(struct printer *p, const char *key) {
     fputc(':', p->out);
 }
 
-/* The value of an enum is not one of its words: a map stands there. */
-static bool is_map_instead(const struct setting *row, const void *base) {
+/* The value of an enum may be none of its words: a map stands there. */
+bool setting_is_map(const struct setting *row, const void *base) {
+    if (row->type == SETTING_MAP) return true;
     if (row->type != SETTING_ENUM || !row->table) return false;
     for (const struct setting_word *w = row->words; w->word; w++)
-        if (w->value == load_number(row, base)) return false;
+        if (w->value == setting_number(row, base)) return false;
     return true;
 }
 
@@ -158,37 +159,36 @@ static void print_word(FILE *out, const struct setting *row, uint64_t number) {
 static void print_ratio(FILE *out, const struct setting *row, const void *base) {
     double ratio;
     char text[40];
-    memcpy(&ratio, at(row, base), sizeof ratio);
+    memcpy(&ratio, setting_at(row, base), sizeof ratio);
     size_t n = (size_t)snprintf(text, sizeof text, "%.7f", ratio * 100);
     while (text[n - 1] == '0') n--;
     if (text[n - 1] == '.') n--;
     fprintf(out, "%.*s%%", (int)n, text);
 }
 
-/* A value that fits on the line. */
-static void print_scalar(struct printer *p, const struct setting *row, const void *base) {
+void setting_print(struct printer *p, const struct setting *row, const void *base) {
     char text[VALUE_TEXT_MAX];
     if (row->type == SETTING_TEXT || row->type == SETTING_NAME) {
-        yaml_print_text(p->out, slice_of(load_text(row, base)));
+        yaml_print_text(p->out, slice_of(setting_text(row, base)));
     } else if (row->type == SETTING_BYTES) {
-        yaml_print_text(p->out, *(const struct slice *)at(row, base));
+        yaml_print_text(p->out, *(const struct slice *)setting_at(row, base));
     } else if (row->type == SETTING_ADDRESS) {
-        yaml_print_text(p->out, slice_of(((const struct address_setting *)at(row, base))->text));
+        yaml_print_text(p->out, slice_of(((const struct address_setting *)setting_at(row, base))->text));
     } else if (row->type == SETTING_CIDR) {
-        cidr_print(at(row, base), text);
+        cidr_print(setting_at(row, base), text);
         yaml_print_text(p->out, slice_of(text));
     } else if (row->type == SETTING_BACKEND) {
-        yaml_print_text(p->out, slice_of(p->backends[load_number(row, base)].name));
+        yaml_print_text(p->out, slice_of(p->backends[setting_number(row, base)].name));
     } else if (row->type == SETTING_CUSTOM) {
         row->print(p->out, row, base);
     } else if (row->type == SETTING_RATIO) {
         print_ratio(p->out, row, base);
     } else if (row->type == SETTING_BOOL) {
-        fputs(load_number(row, base) ? "true" : "false", p->out);
+        fputs(setting_number(row, base) ? "true" : "false", p->out);
     } else if (row->type == SETTING_ENUM) {
-        print_word(p->out, row, load_number(row, base));
+        print_word(p->out, row, setting_number(row, base));
     } else {
-        number_print(row, load_number(row, base), text);
+        number_print(row, setting_number(row, base), text);
         fputs(text, p->out);
     }
 }
@@ -206,8 +206,8 @@ static void print_pairs(struct printer *p, const struct name_values *pairs) {
 }
 
 static void print_list(struct printer *p, const struct setting *row, const void *base) {
-    const char *items = load_text(row, base);
-    uint32_t count = load_count(row, base);
+    const char *items = setting_text(row, base);
+    uint32_t count = setting_count(row, base);
     fputs(count ? "\n" : " []\n", p->out);
     for (uint32_t i = 0; i < count; i++) {
         const void *item = items + i * row->item_size;
@@ -219,36 +219,36 @@ static void print_list(struct printer *p, const struct setting *row, const void 
             continue;
         }
         fprintf(p->out, "%*s- ", (int)p->indent + 2, "");
-        print_scalar(p, row->item, item);
+        setting_print(p, row->item, item);
         fputc('\n', p->out);
     }
 }
 
 static void print_map(struct printer *p, const struct setting *row, const void *base) {
-    if (is_switched_off(row, base)) {
+    if (setting_is_off(row, base)) {
         fputs(" off\n", p->out);
         return;
     }
     fputc('\n', p->out);
     p->indent += 2;
-    schema_print(p, row->table, at(row, base));
+    schema_print(p, row->table, setting_at(row, base));
     p->indent -= 2;
 }
 
 void schema_print(struct printer *p, const struct settings_table *table, const void *base) {
     for (size_t i = 0; i < table->count; i++) {
         const struct setting *row = &table->rows[i];
-        if (!is_set(p, row, base)) continue;
+        if (!setting_is_set(p, row, base)) continue;
         printer_key(p, row->key);
         if (row->type == SETTING_PAIRS) {
-            print_pairs(p, at(row, base));
+            print_pairs(p, setting_at(row, base));
         } else if (row->type == SETTING_LIST) {
             print_list(p, row, base);
-        } else if (row->type == SETTING_MAP || is_map_instead(row, base)) {
+        } else if (setting_is_map(row, base)) {
             print_map(p, row, base);
         } else {
             fputc(' ', p->out);
-            print_scalar(p, row, base);
+            setting_print(p, row, base);
             fputc('\n', p->out);
         }
     }

@@ -39,7 +39,7 @@ static const struct setting_word words_send_proxy[] = {
 /* A name that is only the address need not have the form of a name. */
 static bool has_own_name(const void *base) {
     const struct server_settings *s = base;
-    return strcmp(s->name, s->address.text) != 0;
+    return s->name && strcmp(s->name, s->address.text) != 0;
 }
 
 static const struct setting rows_server[] = {
@@ -92,6 +92,7 @@ static const struct settings_table table_server = {.path = "backends.NAME.server
                                                    .what = "a server",
                                                    TABLE_ROWS(rows_server),
                                                    .shorthand = "address",
+                                                   .identity = "name",
                                                    .finish = finish_server};
 static const struct setting item_server = {
     .key = "servers", .type = SETTING_MAP, .width = sizeof(struct server_settings), .table = &table_server};
@@ -134,7 +135,7 @@ static const struct setting rows_backend[] = {
      .help = BALANCE_HELP},
     {.key = "servers",
      .type = SETTING_LIST,
-     .flags = REQUIRED,
+     .flags = REQUIRED | ORDERED,
      SETTING_LIST_AT(struct backend_settings, servers, server_count),
      .min = 1,
      .item = &item_server,

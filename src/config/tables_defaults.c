@@ -88,3 +88,12 @@ static const struct setting rows_defaults[] = {
      .help = DRAIN_HELP},
 };
 const struct settings_table table_defaults = {.path = "defaults", .what = "defaults", TABLE_ROWS(rows_defaults)};
+
+void root_set_defaults(struct loader *l, struct root_settings *s) {
+    schema_set_defaults(l, &table_global, &s->global);
+    schema_set_defaults(l, &table_frontend, &s->defaults.frontend);
+    schema_set_defaults(l, &table_backend, &s->defaults.backend);
+    s->global.log.on = true;
+    s->defaults.frontend.default_backend = -1;
+    s->defaults.backend.retry.on = s->defaults.backend.breaker.on = true;
+}

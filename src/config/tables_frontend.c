@@ -104,6 +104,7 @@ static const struct settings_table table_listener = {.path = "frontends.NAME.bin
                                                      .what = "a bind",
                                                      TABLE_ROWS(rows_listener),
                                                      .shorthand = "address",
+                                                     .identity = "address",
                                                      .finish = finish_listener};
 static const struct setting item_listener = {
     .key = "bind", .type = SETTING_MAP, .width = sizeof(struct listener_settings), .table = &table_listener};
@@ -175,7 +176,7 @@ static const struct setting rows_frontend[] = {
      .help = ACCESS_LOG_HELP},
     {.key = "routes",
      .type = SETTING_LIST,
-     .flags = HTTP_ONLY,
+     .flags = HTTP_ONLY | ORDERED,
      SETTING_LIST_AT(struct frontend_settings, routes, route_count),
      .item = &item_route,
      .help = "the first one that matches decides"},

@@ -131,8 +131,11 @@ static const struct setting rows_control[] = {
      .fallback = "user",
      .help = "which commands it takes"},
 };
-static const struct settings_table table_control = {
-    .path = "global.control", .what = "a control socket", TABLE_ROWS(rows_control), .finish = finish_control};
+static const struct settings_table table_control = {.path = "global.control",
+                                                    .what = "a control socket",
+                                                    TABLE_ROWS(rows_control),
+                                                    .identity = "socket",
+                                                    .finish = finish_control};
 static const struct setting item_control = {.key = "control", .type = SETTING_MAP, .table = &table_control};
 
 static const struct setting rows_shutdown[] = {
@@ -148,9 +151,9 @@ static const struct settings_table table_shutdown = {
 static const struct setting rows_reload[] = {
     {.key = "watch",
      .type = SETTING_BOOL,
-     .flags = LATER_UNLESS_ZERO,
+     SETTING_AT(struct global_settings, reload_watch),
      .fallback = "false",
-     .help = "reload by itself when the file changes"},
+     .help = "reload by itself when the file, or one that it includes, changes"},
 };
 static const struct settings_table table_reload = {
     .path = "global.reload", .what = "global.reload", TABLE_ROWS(rows_reload)};
@@ -220,7 +223,11 @@ static const struct setting rows_global[] = {
      .width = sizeof(struct global_settings),
      .table = &table_shutdown,
      .help = "how the process ends"},
-    {.key = "reload", .type = SETTING_MAP, .table = &table_reload, .help = "how a changed file is taken over"},
+    {.key = "reload",
+     .type = SETTING_MAP,
+     .width = sizeof(struct global_settings),
+     .table = &table_reload,
+     .help = "how a changed file is taken over"},
     {.key = "telemetry",
      .type = SETTING_MAP,
      .width = sizeof(struct global_settings),

@@ -31,6 +31,9 @@ extern const struct setting_word words_balance[];
 setting_parse_custom parse_log_target, parse_any_map;
 setting_print_custom print_log_target;
 
+/* What holds where the file says nothing; `s` is all zero before. */
+void root_set_defaults(struct loader *l, struct root_settings *s);
+
 /* One set of timeouts' rows, wherever they are stored. */
 #define FRONTEND_TIMEOUT_ROWS(owner, at)                                                               \
     {.key = "header",                                                                                  \

@@ -258,5 +258,8 @@ static const struct setting rows_route[] = {
      .is_set = has_retry,
      .help = "key by key in place of the backend's; what is not given is as there"},
 };
-const struct settings_table table_route = {
-    .path = "frontends.NAME.routes", .what = "a route", TABLE_ROWS(rows_route), .finish = finish_route};
+const struct settings_table table_route = {.path = "frontends.NAME.routes",
+                                           .what = "a route",
+                                           TABLE_ROWS(rows_route),
+                                           .identity = "name",
+                                           .finish = finish_route};

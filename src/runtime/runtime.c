@@ -62,11 +62,13 @@ void runtime_shutdown(struct runtime *r, bool now) {
     uint64_t grace_us = r->snapshot->config->global.shutdown_grace_us;
     if (r->state == RUNTIME_STOPPED || (r->state == RUNTIME_DRAINING && !now)) return;
     if (now) {
+        notify_stopping(&r->notify, NULL);
         event_warn("stopping", "stopping at once", LOG_INT("connections", gate_open(&r->gate)));
         stop_now(r);
         return;
     }
     r->state = RUNTIME_DRAINING;
+    notify_stopping(&r->notify, "what runs may finish");
     event_info("stopping", "no new connections; what runs may finish", LOG_INT("connections", gate_open(&r->gate)),
                LOG_INT("grace_s", grace_us / 1000000));
     for (unsigned i = 0; i < r->worker_count; i++) worker_drain(r->workers[i]);
@@ -223,6 +225,7 @@ static bool runtime_start(struct runtime *r, const char *pid_path, struct error 
     r->start_us = r->loop.now_us;
     event_info("ready", "serving", LOG_STR("version", LG_VERSION), LOG_INT("workers", r->worker_count),
                LOG_INT("pid", getpid()));
+    notify_ready(&r->notify, "serving");
     return true;
 }
 
@@ -248,6 +251,7 @@ static void runtime_stop(struct runtime *r) {
     deadline_cancel(&r->tick);
     mailbox_fini(&r->box);
     loop_fini(&r->loop);
+    notify_close(&r->notify);
 }
 
 int runtime_run(struct config *config, const struct runtime_source *source, const char *pid_path,
@@ -265,6 +269,7 @@ int runtime_run(struct config *config, const struct runtime_source *source, cons
     }
     log_configure(sink, log.format, log.level);
     signal(SIGPIPE, SIG_IGN);
+    notify_open(&r->notify);
     loop_init(&r->loop);
     mailbox_init(&r->box, &r->loop, r);
     deadline_init(&r->grace, on_grace_over);

@@ -5,6 +5,7 @@
 #include "loomgate/backend/health.h"
 #include "loomgate/runtime/binds.h"
 #include "loomgate/runtime/metrics_page.h"
+#include "loomgate/runtime/notify.h"
 #include "loomgate/runtime/runtime.h"
 #include "loomgate/runtime/worker.h"
 
@@ -35,6 +36,7 @@ struct runtime {
     struct metrics metrics; /* the control thread's own shard */
     struct checks checks;
     struct gate gate;
+    struct notify notify;
     struct worker **workers;
     unsigned worker_count, started, drained;
     enum runtime_state state;

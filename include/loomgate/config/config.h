@@ -8,6 +8,7 @@
 #include "loomgate/base/log.h"
 #include "loomgate/base/mem.h"
 #include "loomgate/base/slice.h"
+#include "loomgate/config/config_files.h"
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -239,13 +240,15 @@ struct global_settings {
     uint64_t shutdown_grace_us;
     const uint64_t *windows_us; /* of telemetry: ascending, at least 1 s each */
     uint32_t window_count;      /* 1 to TELEMETRY_WINDOWS_MAX */
+    bool reload_watch;          /* reload by itself when the file changes */
     const struct control_settings *controls;
     uint32_t control_count;
 };
 
 struct config {
     struct arena arena;
-    unsigned refs; /* beside the first one */
+    unsigned refs;             /* beside the first one */
+    struct config_files files; /* that it was read from; none when it was not */
     struct global_settings global;
     const struct frontend_settings *frontends;
     uint32_t frontend_count;
@@ -260,8 +263,8 @@ struct config_override {
     const char *key, *value;
 };
 
-/* Reads, checks and completes a file and what it includes. NULL when there is an error; errors and warnings are in `d`
- * either way. */
+/* Reads, checks and completes a file and what it includes. NULL when there is an error; errors and warnings, and which
+ * files were looked at (`files`), are in `d` either way. */
 struct config *config_load(const char *path, const struct config_override *overrides, size_t override_count,
                            struct diagnostics *d);
 /* The same from memory; `name` is what errors call it. `include` is refused: there is no place to start from. */

@@ -7,6 +7,7 @@
 #include "loomgate/base/macros.h"
 #include "loomgate/base/mem.h"
 #include "loomgate/base/slice.h"
+#include "loomgate/config/config_files.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -48,7 +49,8 @@ struct diagnostics {
     struct diagnostic *v; /* what is remembered, in the order of their places once sorted */
     size_t count, room;
     bool is_sorted;
-    size_t kept[2], total[2]; /* by severity */
+    size_t kept[2], total[2];  /* by severity */
+    struct config_files files; /* that the last run of reading looked at, also when it failed */
 };
 
 void diagnostics_init(struct diagnostics *d);

@@ -38,6 +38,7 @@ enum setting_flags {
     OFF_TOO = 32,          /* a map or `off`; a bool at `also` says which (also 0: nothing stores it) */
     LISTENS = 64,          /* an address to listen on */
     ALLOW_EMPTY = 128,     /* a text may be empty */
+    ORDERED = 256,         /* a list of things with an identity, whose order means something */
 };
 
 enum reload_class { RELOAD_LIVE, RELOAD_RESTART };
@@ -99,6 +100,7 @@ struct settings_table {
     const struct setting *rows;
     size_t count;
     const char *shorthand; /* the key that a scalar in place of the map stands for; NULL: none */
+    const char *identity;  /* the key that tells the items of a list of such maps apart; NULL: none does */
     table_finish *finish;
 };
 
@@ -133,6 +135,7 @@ struct printer {
     unsigned indent;                         /* spaces */
     bool is_item;                            /* the next key is a list item's first */
     unsigned skip_flags;                     /* rows with one of them are left out */
+    struct arena *scratch;                   /* for printing on one line */
 };
 void printer_key(struct printer *p, const char *key); /* up to and with the colon */
 void schema_print(struct printer *p, const struct settings_table *table, const void *base);

@@ -31,6 +31,10 @@ bool status_list_check(struct slice s, struct complaint *c);
 bool status_list_has(const char *list, unsigned status);
 /* `listens`: a port of 0 and `*` are allowed. What it points to lives in `a`. */
 bool address_parse(struct slice s, bool listens, struct arena *a, struct address_setting *out, struct complaint *c);
+/* An address written one way, so that equal ones are equal texts: for comparing, not for showing. Ends in NUL; returns
+ * the length. */
+enum { ADDRESS_KEY_MAX = 400 };
+size_t address_key(const struct address_setting *address, char out[ADDRESS_KEY_MAX]);
 /* 10.0.0.0/8, 10.1.2.3, 2001:db8::/32 */
 bool cidr_parse(struct slice s, struct cidr *out, struct complaint *c);
 

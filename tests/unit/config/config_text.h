@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "loomgate/config/config.h"
+#include "loomgate/config/config_diff.h"
 #include "loomgate/config/diagnose.h"
 
 #include <stdio.h>
@@ -59,12 +60,20 @@ static inline char *printed(const struct config *c) {
     return out;
 }
 
-/* What is printed loads, and prints the same. The printed text, from malloc. */
+static inline void assert_same(const struct config *a, const struct config *b) {
+    struct config_diff d;
+    config_diff_init(&d, a, b);
+    if (d.count) fail_msg("%s differs: %s, %s", d.v[0].path, d.v[0].before, d.v[0].after);
+    config_diff_fini(&d);
+}
+
+/* What is printed loads, prints the same and is the same. The printed text, from malloc. */
 static inline char *printed_twice(const struct config *c) {
     char *first = printed(c);
     struct config *again = load_good(first);
     char *second = printed(again);
     assert_string_equal(first, second);
+    assert_same(c, again);
     config_free(again);
     free(second);
     return first;

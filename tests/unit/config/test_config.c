@@ -17,7 +17,7 @@ static const char full[] =
     "  log: {level: debug, to: 'file:/var/log/l.log', format: text, queue: 128}\n"
     "  shutdown: {grace: 1m}\n"
     "  control: [{socket: /run/c.sock}, {socket: /run/d.sock, mode: '660', owner: u, group: '7', level: operator}]\n"
-    "  reload: {watch: false}\n"
+    "  reload: {watch: true}\n"
     "  telemetry: {windows: [1s, 15s, 2m]}\n"
     "defaults:\n"
     "  timeouts: {client: 7s, connect: 3s}\n"
@@ -89,6 +89,7 @@ static void check_global(const struct global_settings *g) {
     assert_int_equal(g->windows_us[0], 1000000);
     assert_int_equal(g->windows_us[1], 15000000);
     assert_int_equal(g->windows_us[2], 120000000);
+    assert_true(g->reload_watch);
     check_controls(g);
 }
 
@@ -293,7 +294,6 @@ static void test_later(void **state) {
     static const struct {
         const char *where, *text, *told;
     } rows[] = {
-        {"global", "reload: {watch: true}", "'watch: true' is"},
         {"frontend", "bind: [{address: ':80', tls: {cert: x}}]", "'tls' is"},
         {"route", "split: [{backend: b, weight: 1}]", "'split' is"},
         {"route", "backend: b, rewrite: {path_prefix: /}", "'rewrite' is"},
@@ -404,7 +404,7 @@ static void test_reference(void **state) {
         "| `workers` | number, 1 to 1024, or `auto` | `auto` | restart |",
         "| `bind` | list of address or map | required | live |",
         "| `bounded_load` | factor, 1 to 100 | `1.25` | live |",
-        "**Not supported yet**, but for `false` |",
+        "**Not supported yet** |",
     };
     char *text = NULL;
     size_t len;

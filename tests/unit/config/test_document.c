@@ -52,6 +52,8 @@ static struct config *load(const char *name, const char *wanted) {
         if (!strstr(messages, full)) fail_msg("not told: %s\nbut:\n%s", full, messages);
     }
     if (!wanted[0]) assert_string_equal(messages, "");
+    /* Whatever was wrong: who watches the files must not take them for changed ones. */
+    assert_true(config_files_hash(&d.files) == d.files.hash);
     free(messages);
     free(copy);
     diagnostics_fini(&d);

@@ -29,6 +29,9 @@ static void test_sets(void **state) {
     struct config *c = load_fine("global.workers", "7");
     assert_int_equal(c->global.workers, 7);
     config_free(c);
+    c = load_fine("global.reload.watch", "yes");
+    assert_true(c->global.reload_watch);
+    config_free(c);
     c = load_fine("global.shutdown.grace", "9s"); /* what is not there yet is made */
     assert_int_equal(c->global.shutdown_grace_us, 9000000);
     config_free(c);
@@ -78,7 +81,7 @@ static void test_refused(void **state) {
         {"include", "a.yaml", "-D include=a.yaml: error: 'include' cannot be set from the command line\n"},
         {"include.0", "a.yaml", "cannot be set from the command line"},
         {"backends.a.queue", "first", "-D backends.a.queue=first: error: 'queue' takes a map, not "},
-        {"global.reload.watch", "yes", "-D global.reload.watch=yes: error: 'watch: yes' is not supported yet"},
+        {"global.reload.watch", "maybe", "-D global.reload.watch=maybe: error: 'watch': 'maybe' is neither true"},
         {"frontends.web.default_backend", "b", "there is no backend 'b'"},
     };
     char deep[400] = "global";

@@ -369,6 +369,31 @@ static void an_address_in_use(void **state) {
     close(listener);
 }
 
+/* Whoever started it (systemd's Type=notify) hears when it serves and when it stops. */
+static void the_service_manager_is_told(void **state) {
+    char path[64], heard[100];
+    (void)state;
+    snprintf(path, sizeof path, "%s/notify", dir);
+    struct addr at = addr_make_unix(path);
+    int manager = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_return_code(bind(manager, &at.u.sa, at.len), errno);
+    setenv("NOTIFY_SOCKET", path, 1);
+    spawn(make_config());
+    unsetenv("NOTIFY_SOCKET");
+    static const char *const wanted[] = {"READY=1\nSTATUS=serving", "STOPPING=1\nSTATUS=what runs may finish"};
+    for (size_t i = 0; i < LG_COUNT(wanted); i++) {
+        struct pollfd p = {.fd = manager, .events = POLLIN};
+        assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+        ssize_t n = recv(manager, heard, sizeof heard - 1, 0);
+        heard[n > 0 ? n : 0] = '\0';
+        assert_string_equal(heard, wanted[i]);
+        if (i == 0) kill(child, SIGTERM);
+    }
+    assert_int_equal(exit_status(), 0);
+    close(manager);
+    unlink(path);
+}
+
 static void an_unknown_user(void **state) {
     (void)state;
     struct config *c = make_config();
@@ -408,6 +433,7 @@ int main(void) {
         TEST(other_signals_do_not_end_it),
         TEST(the_second_sigterm_is_at_once),
         TEST(the_grace_is_not_for_ever),
+        TEST(the_service_manager_is_told),
         TEST(an_address_in_use),
         TEST(an_unknown_user),
         TEST(broadcasts_reach_each_worker_and_come_back),
