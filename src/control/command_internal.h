@@ -5,8 +5,8 @@
 #include "loomgate/control/command.h"
 
 /* Each ends with a row without words. */
-extern const struct command commands_talk[], commands_show[], commands_servers[], commands_workers[],
-    commands_breaker[], commands_requests[], commands_process[];
+extern const struct command commands_talk[], commands_show[], commands_stats[], commands_servers[], commands_workers[],
+    commands_breaker[], commands_requests[], commands_process[], commands_stream[];
 
 /* The row whose words a command begins with, the longest of them; takes them off `words`. NULL: none. */
 const struct command *command_find(struct words *words);
@@ -16,5 +16,12 @@ void command_explain_unknown(const struct words *words, char *out, size_t room);
 bool command_begins_with(const struct command *row, const struct words *words);
 /* "drain B[/S] [wait]" */
 void command_print_usage(const struct command *row, FILE *out);
+
+/* Fails a call, and ends it, when word `i` means no entity (entity.h) of the configuration in force. */
+LG_MUST_CHECK bool call_take_entity(struct call *c, unsigned i);
+
+struct event;
+/* An event's members, as `show events` has them. For eyes the fields are one text, for programs an object. */
+void event_put(struct view_node *row, const struct event *e, bool json);
 
 #endif

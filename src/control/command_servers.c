@@ -1,6 +1,8 @@
 /* command_servers.c: frontends, backends and servers: configuration and live state. */
 #include "command_internal.h"
 
+#include "loomgate/control/entity.h"
+
 #include <stdlib.h>
 
 static const char *const balance_words[] = {[BALANCE_ROUND_ROBIN] = "round_robin",
@@ -9,17 +11,9 @@ static const char *const balance_words[] = {[BALANCE_ROUND_ROBIN] = "round_robin
                                             [BALANCE_PEAK_EWMA] = "peak_ewma",
                                             [BALANCE_FIRST] = "first",
                                             [BALANCE_HASH] = "hash"};
-static const char *const admin_words[] = {[SERVER_READY] = "ready", [SERVER_DRAIN] = "drain", [SERVER_MAINT] = "maint"};
-static const char *const health_words[] = {[SERVER_UP] = "up", [SERVER_DOWN] = "down"};
-static const char *const breaker_words[] = {
-    [BREAKER_CLOSED] = "closed", [BREAKER_OPEN] = "open", [BREAKER_HALF_OPEN] = "half_open"};
 
 static uint32_t active_of(const struct server *s) {
     return atomic_load_explicit(&s->shared.active, memory_order_relaxed);
-}
-
-static const char *breaker_word(const struct balance_member *m) {
-    return m->breaker->on ? breaker_words[breaker_state_get(&m->server->shared.breaker)] : "off";
 }
 
 /* --- frontends -------------------------------------------------------------------------------------------------- */
@@ -118,11 +112,11 @@ static void put_server(struct view_node *row, const struct balance_member *m, co
     view_text(row, "backend", s->backend);
     view_text(row, "server", s->name);
     view_text(row, "address", address);
-    view_text(row, "admin", admin_words[server_admin_get(s)]);
-    view_text(row, "health", s->health.checked ? health_words[server_health_get(s)] : "unchecked");
+    view_text(row, "admin", member_admin_word(m));
+    view_text(row, "health", member_health_word(m));
     put_check(row, s, loop);
-    view_text(row, "breaker", breaker_word(m));
-    view_real(row, "weight", (double)m->weight * server_share(s, loop->now_us) / SHARE_ONE);
+    view_text(row, "breaker", member_breaker_word(m));
+    view_real(row, "weight", member_weight(m, loop->now_us));
     view_bool(row, "backup", m->settings->backup);
     view_number(row, "active", active_of(s));
     if (m->settings->max_connections)

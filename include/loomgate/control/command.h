@@ -29,13 +29,19 @@ struct control_options {
     size_t library_count;
 };
 
+struct streams; /* what they share: src/control/command_stream_internal.h */
+
 /* What commands work on. */
 struct control {
     struct runtime *runtime;
     const struct control_options *options;
     struct audit audit;
     unsigned client_count; /* connections to control sockets */
+    struct streams *streams;
 };
+/* Before the first call, with the options set; and behind the last one's end, or when all that go on are abandoned. */
+void control_start(struct control *control, struct runtime *runtime);
+void control_stop(struct control *control);
 
 enum command_error {
     COMMAND_UNKNOWN,
@@ -90,6 +96,7 @@ struct call {
     struct slice text; /* the command as it was written */
     struct arena arena;
     struct view view; /* what call_show() shows */
+    bool is_finite;   /* a stream that ends by itself: the client's end of input does not end it */
 
     /* Set by a command that answers later. */
     void *state;
