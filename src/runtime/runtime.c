@@ -64,7 +64,7 @@ static void remove_socket_files(struct runtime *r) {
 /* Those who wait for a server go to the one that came back, or hear that none is left. */
 static void on_health_change(struct checks *c, struct server *server) {
     struct runtime *r = c->owner;
-    const struct backend *b = backend_of(r, server);
+    const struct backend *b = backend_find(r, server->backend);
     if (b) queue_pump(&b->group->queue, r->loop.now_us);
 }
 
@@ -267,6 +267,7 @@ static void runtime_stop(struct runtime *r) {
     deadline_cancel(&r->pump);
     deadline_cancel(&r->tick);
     drains_fini(r);
+    overrides_fini(r);
     mailbox_fini(&r->box);
     loop_fini(&r->loop);
 }
@@ -291,6 +292,7 @@ int runtime_run(struct config *config, const char *pid_path, const struct runtim
     deadline_init(&r->pump, on_pump);
     deadline_init(&r->tick, on_tick);
     list_init(&r->drains);
+    list_init(&r->overrides);
     registry_init(&r->registry);
     checks_init(&r->checks, &r->loop, &r->metrics);
     r->checks.owner = r;

@@ -20,7 +20,8 @@ struct runtime {
     int fd_ceiling;
     uint64_t start_us;
     struct deadline grace, pump, tick;
-    struct list drains; /* of drain.c: servers whose drain has a limit of time */
+    struct list drains;    /* of drain.c: servers whose drain has a limit of time */
+    struct list overrides; /* of override.c */
     ev_signal signals[5];
     const char **socket_files; /* of UNIX listeners that we bound: to be removed at the end */
     unsigned socket_file_count;
@@ -29,9 +30,11 @@ struct runtime {
     bool is_bound;                     /* on_bind was called */
 };
 
-/* drain.c: the server's backend in the configuration in force; NULL when it is in none any more. */
-const struct backend *backend_of(const struct runtime *r, const struct server *server);
+/* drain.c: of the configuration in force; NULL when it is not in it any more. */
+struct backend *backend_find(const struct runtime *r, const char *name);
 /* drain.c: forgets the limits of time that are set. */
 void drains_fini(struct runtime *r);
+/* override.c: forgets them all; the servers stay as they are. */
+void overrides_fini(struct runtime *r);
 
 #endif
