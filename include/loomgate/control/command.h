@@ -12,7 +12,7 @@
 #include "loomgate/control/audit.h"
 #include "loomgate/control/line.h"
 #include "loomgate/control/view.h"
-#include "loomgate/runtime/runtime.h"
+#include "loomgate/runtime/override.h"
 
 /* A library that the program stands on. */
 struct control_library {
@@ -34,7 +34,8 @@ struct control {
     struct runtime *runtime;
     const struct control_options *options;
     struct audit audit;
-    unsigned client_count; /* connections to control sockets */
+    unsigned client_count;          /* connections to control sockets */
+    struct override_mark log_level; /* who set it last; `value` is not used */
 };
 
 enum command_error {
@@ -137,6 +138,9 @@ bool call_word_is(const struct call *c, unsigned i, const char *keyword);
 /* Word `i` as a number or a duration; false: the call has failed, and ended. */
 LG_MUST_CHECK bool call_take_number(struct call *c, unsigned i, uint64_t max, uint64_t *out);
 LG_MUST_CHECK bool call_take_duration(struct call *c, unsigned i, uint64_t *us);
+
+/* `for DURATION` at word `*i`, which is moved behind it; *us is 0 without. False: the call has failed, and ended. */
+LG_MUST_CHECK bool call_take_for(struct call *c, unsigned *i, uint64_t *us);
 
 /* --- what a command is about ------------------------------------------------------------------------------------ */
 
