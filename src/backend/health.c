@@ -273,7 +273,7 @@ static void forget(struct check *c) {
     server->health = (struct health_state){
         .checks = server->health.checks, .failed = server->health.failed, .pinned = server->health.pinned};
     set_found(server, SERVER_UP);
-    if (was_down && all->on_change) all->on_change(all, server);
+    if (was_down && server_health_get(server) == SERVER_UP && all->on_change) all->on_change(all, server);
 }
 
 void checks_end(struct checks *c) {
