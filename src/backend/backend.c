@@ -69,7 +69,7 @@ void backend_fini(struct backend *b, struct registry *registry) {
 /* --- balancers -------------------------------------------------------------------------------------------------- */
 
 /* Release, and acquire where one is picked from: it is made before it is seen. */
-static struct balancer *replace(struct balancer *_Atomic *place, struct balancer *by) {
+static struct balancer *replace(_Atomic(struct balancer *) *place, struct balancer *by) {
     return atomic_exchange_explicit(place, by, memory_order_acq_rel);
 }
 
@@ -87,7 +87,7 @@ void balancers_free(struct balancers *old) {
     *old = (struct balancers){NULL, NULL};
 }
 
-static const struct balance_member *pick_from(struct balancer *_Atomic const *place, const struct pick_request *r) {
+static const struct balance_member *pick_from(_Atomic(struct balancer *) const *place, const struct pick_request *r) {
     struct balancer *balancer = atomic_load_explicit(place, memory_order_acquire);
     return balancer->ops->pick(balancer, r);
 }

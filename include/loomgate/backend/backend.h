@@ -16,7 +16,7 @@ struct backend {
     const struct balance_ops *policy;
     struct balance_member *members, *backups; /* backups are picked when no member can be */
     uint32_t member_count, backup_count;
-    struct balancer *_Atomic primary, *_Atomic secondary; /* see backend_reweigh() */
+    _Atomic(struct balancer *) primary, secondary; /* see backend_reweigh() */
     struct group *group;
     struct series *series;
 };
