@@ -104,8 +104,26 @@ static void put_check(struct view_node *row, const struct server *s, const struc
     view_duration(check, "took", h->latency_us);
 }
 
-static void put_server(struct view_node *row, const struct balance_member *m, const struct idle_count *idle,
-                       const struct loop *loop) {
+/* Who has set its admin state; null: the configuration. */
+static void put_setter(struct view_node *row, const struct call *c, const struct server *s) {
+    const struct override *o = override_find(c->control->runtime, s, OVERRIDE_ADMIN);
+    if (o)
+        view_peer(row, "admin_by", &override_mark(o)->by, c->json);
+    else
+        view_null(row, "admin_by");
+}
+
+/* What is not as in the configuration. */
+static void put_overrides(struct view_node *row, const struct call *c, const struct server *s) {
+    struct view_node *list = view_list(row, "overridden");
+    for (unsigned i = 0; i < OVERRIDE_SETTINGS; i++)
+        if (override_find(c->control->runtime, s, (enum override_setting)i))
+            view_text(list, NULL, override_setting_name((enum override_setting)i));
+}
+
+static void put_server(struct view_node *row, const struct balance_member *m, const struct idle_count *idle) {
+    const struct call *c = idle->call;
+    const struct loop *loop = runtime_loop(c->control->runtime);
     struct server *s = m->server;
     char address[ADDR_TEXT_MAX];
     addr_print(&s->addr, address);
@@ -113,10 +131,12 @@ static void put_server(struct view_node *row, const struct balance_member *m, co
     view_text(row, "server", s->name);
     view_text(row, "address", address);
     view_text(row, "admin", member_admin_word(m));
+    put_setter(row, c, s);
     view_text(row, "health", member_health_word(m));
     put_check(row, s, loop);
     view_text(row, "breaker", member_breaker_word(m));
     view_real(row, "weight", member_weight(m, loop->now_us));
+    put_overrides(row, c, s);
     view_bool(row, "backup", m->settings->backup);
     view_number(row, "active", active_of(s));
     if (m->settings->max_connections)
@@ -126,11 +146,10 @@ static void put_server(struct view_node *row, const struct balance_member *m, co
     view_number(row, "idle", idle_of(idle, s));
 }
 
-static void put_servers(struct view_node *list, const struct backend *b, const struct idle_count *idle,
-                        const struct loop *loop) {
+static void put_servers(struct view_node *list, const struct backend *b, const struct idle_count *idle) {
     struct target all = {b, NULL};
     const struct balance_member *m;
-    for (uint32_t at = 0; (m = target_next(&all, &at));) put_server(view_object(list, NULL), m, idle, loop);
+    for (uint32_t at = 0; (m = target_next(&all, &at));) put_server(view_object(list, NULL), m, idle);
 }
 
 static void on_idle_counted(void *arg) {
@@ -144,8 +163,7 @@ static void on_idle_counted(void *arg) {
     }
     struct view_node *list = view_begin_list(&c->view);
     for (uint32_t i = 0; i < s->backend_count; i++)
-        if (!t.backend || t.backend == &s->backends[i])
-            put_servers(list, &s->backends[i], idle, runtime_loop(c->control->runtime));
+        if (!t.backend || t.backend == &s->backends[i]) put_servers(list, &s->backends[i], idle);
     call_show(c);
     free(idle);
 }

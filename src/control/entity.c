@@ -77,5 +77,5 @@ const char *member_breaker_word(const struct balance_member *m) {
 }
 
 double member_weight(const struct balance_member *m, uint64_t now_us) {
-    return (double)m->weight * server_share(m->server, now_us) / SHARE_ONE;
+    return (double)member_base_weight(m) * server_share(m->server, now_us) / SHARE_ONE / WEIGHT_ONE;
 }

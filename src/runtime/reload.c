@@ -4,6 +4,7 @@
 #include "loomgate/base/event.h"
 #include "loomgate/config/diagnose.h"
 #include "loomgate/runtime/drain.h"
+#include "loomgate/runtime/override.h"
 
 #include <stdlib.h>
 
@@ -123,6 +124,7 @@ static const struct balance_member *find_member(const struct snapshot *s, const 
 static void apply_maint(struct runtime *r, const struct snapshot *before, const struct balance_member *now) {
     const struct balance_member *old = find_member(before, now->server);
     if (!old || old->settings->maint == now->settings->maint) return;
+    if (override_find(r, now->server, OVERRIDE_ADMIN)) return;
     enum server_admin admin = server_admin_get(now->server);
     if (now->settings->maint && admin == SERVER_READY) runtime_set_admin(r, now->server, SERVER_MAINT, NULL, NULL);
     if (!now->settings->maint && admin == SERVER_MAINT) runtime_set_admin(r, now->server, SERVER_READY, NULL, NULL);
@@ -206,6 +208,7 @@ static void publish(struct reload *q, struct snapshot *s) {
     mark_retired(r, s);
     runtime_check_servers(r);
     apply_servers(r, before, s);
+    overrides_apply(r);
     runtime_broadcast(r, take_up, on_taken_up, q);
     reload_release(r, before); /* the control thread's own reference; the workers have theirs */
 }
@@ -311,16 +314,6 @@ bool runtime_rollback(struct runtime *r, reload_done *done, void *arg) {
     if (r->state != RUNTIME_RUNNING || !r->previous) return false;
     ask(r, NULL, true, done, arg);
     return true;
-}
-
-uint64_t runtime_reloads(const struct runtime *r) {
-    return r->snapshot->number;
-}
-
-unsigned runtime_snapshots_alive(const struct runtime *r) {
-    unsigned count = 0;
-    LIST_FOR (node, &r->snapshots) count++;
-    return count;
 }
 
 /* Those that wait have been asked in vain; one that is under way is told when its letters come back, before. */

@@ -12,7 +12,7 @@
 #include "loomgate/control/audit.h"
 #include "loomgate/control/line.h"
 #include "loomgate/control/view.h"
-#include "loomgate/runtime/runtime.h"
+#include "loomgate/runtime/override.h"
 
 /* A library that the program stands on. */
 struct control_library {
@@ -38,6 +38,7 @@ struct control {
     struct audit audit;
     unsigned client_count; /* connections to control sockets */
     struct streams *streams;
+    struct override_mark log_level; /* who set it last; `value` is not used */
 };
 /* Before the first call, with the options set; and behind the last one's end, or when all that go on are abandoned. */
 void control_start(struct control *control, struct runtime *runtime);
@@ -144,6 +145,9 @@ bool call_word_is(const struct call *c, unsigned i, const char *keyword);
 /* Word `i` as a number or a duration; false: the call has failed, and ended. */
 LG_MUST_CHECK bool call_take_number(struct call *c, unsigned i, uint64_t max, uint64_t *out);
 LG_MUST_CHECK bool call_take_duration(struct call *c, unsigned i, uint64_t *us);
+
+/* `for DURATION` at word `*i`, which is moved behind it; *us is 0 without. False: the call has failed, and ended. */
+LG_MUST_CHECK bool call_take_for(struct call *c, unsigned *i, uint64_t *us);
 
 /* --- what a command is about ------------------------------------------------------------------------------------ */
 

@@ -25,9 +25,4 @@ void runtime_reload(struct runtime *r, const char *path, reload_done *done, void
 /* Back to the configuration before the last reload; false: there is none (it goes back once). */
 bool runtime_rollback(struct runtime *r, reload_done *done, void *arg);
 
-/* How many configurations have been put in force since the start, and how many are still alive: the current one, and
- * those with exchanges that began under them. */
-uint64_t runtime_reloads(const struct runtime *r);
-unsigned runtime_snapshots_alive(const struct runtime *r);
-
 #endif
