@@ -69,7 +69,8 @@ const char *member_admin_word(const struct balance_member *m) {
 }
 
 const char *member_health_word(const struct balance_member *m) {
-    return m->server->health.checked ? health_words[server_health_get(m->server)] : "unchecked";
+    const struct health_state *h = &m->server->health;
+    return h->checked || h->pinned ? health_words[server_health_get(m->server)] : "unchecked";
 }
 
 const char *member_breaker_word(const struct balance_member *m) {
