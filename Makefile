@@ -14,7 +14,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-pr
 CPPFLAGS += -Iinclude -D_GNU_SOURCE -DLG_VERSION='"$(VERSION)"' -DLG_FLAVOUR='"$(FLAVOUR)"' $(LLHTTP_CPPFLAGS)
 CFLAGS   += -std=c17 -g -pthread $(WARNINGS) $(FLAVOUR_FLAGS)
 LDFLAGS  += -pthread $(FLAVOUR_FLAGS)
-LDLIBS   += -lev -lyaml -lcjson -lm $(LLHTTP_LIBS)
+LDLIBS   += -lev -lyaml -lcjson -lm $(PCRE2_LIBS) $(LLHTTP_LIBS)
 
 # Flavours: release is what users run; the others watch it.
 FLAVOUR_FLAGS_release := -O2 -fno-omit-frame-pointer
@@ -22,6 +22,8 @@ FLAVOUR_FLAGS_asan    := -O1 -fno-omit-frame-pointer -fsanitize=address,undefine
 FLAVOUR_FLAGS_tsan    := -O1 -fno-omit-frame-pointer -fsanitize=thread
 FLAVOUR_FLAGS_fuzz    := -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined
 FLAVOUR_FLAGS         := $(FLAVOUR_FLAGS_$(FLAVOUR))
+
+PCRE2_LIBS := $(or $(shell pkg-config --libs libpcre2-8 2>/dev/null),-lpcre2-8)
 
 # llhttp: the library where the system has one, else Debian 12's C sources. Those are safe only when compiled strict,
 # and so must be everything that includes their header (src/http/h1_codec.c refuses a loose build).

@@ -8,7 +8,7 @@
 # Without apt it only looks: it prints what is needed and fails when something is missing.
 set -eu
 
-build='gcc|clang libc6-dev make pkg-config|pkgconf libev-dev libyaml-dev libcjson-dev libllhttp-dev|node-llhttp'
+build='gcc|clang libc6-dev make pkg-config|pkgconf libev-dev libyaml-dev libcjson-dev libpcre2-dev libllhttp-dev|node-llhttp'
 tests='libcmocka-dev python3 python3-pytest python3-pytest-xdist curl socat openssl'
 bench='haproxy nginx-light|nginx wrk apache2-utils nghttp2-client python3'
 lint='clang clang-format clang-tidy cppcheck'
@@ -50,6 +50,10 @@ need() {
     echo "missing: $name" >&2
 }
 
+has_pcre2() {
+    printf '#define PCRE2_CODE_UNIT_WIDTH 8\n#include <pcre2.h>\n' | ${CC:-cc} -E -x c - >/dev/null 2>&1
+}
+
 has_llhttp() {
     has_header llhttp.h || pkg-config --exists libllhttp || [ -e /usr/share/llhttp/llhttp.c ]
 }
@@ -62,6 +66,7 @@ look_without_apt() {
     need 'libev (with ev.h)' has_header ev.h
     need 'libyaml (with yaml.h)' has_header yaml.h
     need 'cJSON (with cjson/cJSON.h)' has_header cjson/cJSON.h
+    need 'PCRE2 (with pcre2.h)' has_pcre2
     need 'llhttp (with llhttp.h, or its C sources)' has_llhttp
     for group in "$@"; do
         case $group in test | all)

@@ -14,6 +14,9 @@
 #include <unistd.h>
 #include <yaml.h>
 
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
 #ifdef __clang__
 #define COMPILER __VERSION__
 #else
@@ -41,7 +44,7 @@ struct arguments {
     size_t override_count;
 };
 
-enum { LIBRARY_COUNT = 4 };
+enum { LIBRARY_COUNT = 5 };
 
 static void name_libraries(struct control_library out[LIBRARY_COUNT]) {
     int major, minor, patch;
@@ -55,6 +58,10 @@ static void name_libraries(struct control_library out[LIBRARY_COUNT]) {
              LLHTTP_VERSION_PATCH);
     out[3].name = "cjson";
     snprintf(out[3].version, sizeof out[3].version, "%s", cJSON_Version());
+    char text[64] = ""; /* "10.42 2022-12-11" */
+    if (pcre2_config(PCRE2_CONFIG_VERSION, NULL) < (int)sizeof text) pcre2_config(PCRE2_CONFIG_VERSION, text);
+    out[4].name = "pcre2";
+    snprintf(out[4].version, sizeof out[4].version, "%.*s", (int)strcspn(text, " "), text);
 }
 
 static void print_version(void) {

@@ -27,6 +27,7 @@ SYSTEM_DOORS = {
     "yaml.h": "src/config/yaml.c",
     "cjson/": "src/control/view.c",
     "cJSON": "src/control/view.c",
+    "pcre2": "src/proxy/record_filter_internal.h",
     "llhttp": ("src/http/", "include/loomgate/http/"),
     "ev.h": ("src/net/", "include/loomgate/net/", "src/runtime/", "include/loomgate/runtime/"),
 }

@@ -3,18 +3,25 @@
 
 # commands: the table of the program; `make doc-check` compares it
 __loomctl_commands='
+breaker hold BACKEND/SERVER open|closed
+breaker release BACKEND/SERVER
 breaker reset BACKEND[/SERVER]
 breaker trip BACKEND/SERVER [for DURATION]
 config check [PATH]
+drain BACKEND[/SERVER] [for DURATION] [wait [DURATION]]
+health BACKEND/SERVER up|down|auto
 help [COMMAND]
 log level debug|info|warn|error
 log reopen
+maint BACKEND[/SERVER]
 prompt
 quit
+ready BACKEND[/SERVER]
 show audit
 show backends
 show breakers [BACKEND]
 show config
+show drift
 show events [COUNT]
 show frontends
 show info
@@ -23,6 +30,8 @@ show servers [BACKEND]
 show version
 show workers
 shutdown [now]
+stream requests [where EXPR] [sample N/s] [count N]
+weight BACKEND/SERVER N|P%|config [for DURATION]
 '
 # end of commands
 

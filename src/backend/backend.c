@@ -42,7 +42,7 @@ static bool acquire_servers(struct backend *b, struct registry *registry, struct
 
 bool backend_init(struct backend *b, const struct backend_settings *settings, struct registry *registry,
                   struct error *e) {
-    *b = (struct backend){.settings = settings};
+    *b = (struct backend){.settings = settings, .policy = policies[settings->balance.kind]};
     b->members = xcalloc(settings->server_count, sizeof *b->members);
     b->backups = xcalloc(settings->server_count, sizeof *b->backups);
     b->group = registry_acquire_group(registry, settings->name, &group_events);
@@ -51,15 +51,12 @@ bool backend_init(struct backend *b, const struct backend_settings *settings, st
         backend_fini(b, registry);
         return false;
     }
-    const struct balance_ops *policy = policies[settings->balance.kind];
-    b->primary = policy->make(b->members, b->member_count, &settings->balance);
-    b->secondary = policy->make(b->backups, b->backup_count, &settings->balance);
+    backend_reweigh(b); /* there were none before */
     return true;
 }
 
 void backend_fini(struct backend *b, struct registry *registry) {
-    if (b->primary) b->primary->ops->free(b->primary);
-    if (b->secondary) b->secondary->ops->free(b->secondary);
+    balancers_free(&(struct balancers){b->primary, b->secondary});
     for (uint32_t i = 0; i < b->member_count; i++) registry_release(registry, b->members[i].server);
     for (uint32_t i = 0; i < b->backup_count; i++) registry_release(registry, b->backups[i].server);
     if (b->group) registry_release_group(registry, b->group);
@@ -67,6 +64,32 @@ void backend_fini(struct backend *b, struct registry *registry) {
     free(b->members);
     free(b->backups);
     *b = (struct backend){0};
+}
+
+/* --- balancers -------------------------------------------------------------------------------------------------- */
+
+/* Release, and acquire where one is picked from: it is made before it is seen. */
+static struct balancer *replace(_Atomic(struct balancer *) *place, struct balancer *by) {
+    return atomic_exchange_explicit(place, by, memory_order_acq_rel);
+}
+
+struct balancers backend_reweigh(struct backend *b) {
+    const struct balance_settings *settings = &b->settings->balance;
+    struct balancers old;
+    old.primary = replace(&b->primary, b->policy->make(b->members, b->member_count, settings));
+    old.secondary = replace(&b->secondary, b->policy->make(b->backups, b->backup_count, settings));
+    return old;
+}
+
+void balancers_free(struct balancers *old) {
+    if (old->primary) old->primary->ops->free(old->primary);
+    if (old->secondary) old->secondary->ops->free(old->secondary);
+    *old = (struct balancers){NULL, NULL};
+}
+
+static const struct balance_member *pick_from(_Atomic(struct balancer *) const *place, const struct pick_request *r) {
+    struct balancer *balancer = atomic_load_explicit(place, memory_order_acquire);
+    return balancer->ops->pick(balancer, r);
 }
 
 /* --- picking ---------------------------------------------------------------------------------------------------- */
@@ -80,9 +103,9 @@ static bool some_are_busy(const struct backend *b, const struct pick_request *r)
 
 /* Backups are for when the others fail, not for when they are busy: then one waits. */
 const struct balance_member *backend_pick(const struct backend *b, const struct pick_request *r) {
-    const struct balance_member *m = b->primary->ops->pick(b->primary, r);
+    const struct balance_member *m = pick_from(&b->primary, r);
     if (m || some_are_busy(b, r)) return m;
-    return b->secondary->ops->pick(b->secondary, r);
+    return pick_from(&b->secondary, r);
 }
 
 /* All have been tried: begin anew, but with the last one only where there is no other. */
@@ -178,7 +201,7 @@ uint64_t backend_wait_us(const struct backend *b, uint64_t now_us) {
     uint64_t least = 0;
     for (uint32_t i = 0; i < b->member_count + b->backup_count; i++) {
         const struct balance_member *m = i < b->member_count ? &b->members[i] : &b->backups[i - b->member_count];
-        if (member_standing(m, now_us) != STANDING_OPEN) continue;
+        if (member_standing(m, now_us) != STANDING_OPEN || breaker_is_held(&m->server->shared.breaker)) continue;
         uint64_t wait = breaker_wait_us(&m->server->shared.breaker, now_us);
         if (!wait) wait = 1; /* its probes are under way */
         if (!least || wait < least) least = wait;

@@ -1,6 +1,6 @@
 /* balance_draw.c: two members drawn by weight, in O(log n): what the policies with two choices begin with.
  *
- * They are drawn by static weight; who ramps up, or may not be picked, is drawn in vain: by the dice of its ramp, or
+ * They are drawn by base weight; who ramps up, or may not be picked, is drawn in vain: by the dice of its ramp, or
  * always. What is left has the weights of now, and so has the lottery among all that follows too many vain draws. */
 #include "loomgate/base/mem.h"
 
@@ -13,7 +13,7 @@ enum { DRAWS_MAX = 8 };
 
 void draw_init(struct draw *d, const struct balance_member *members, uint32_t count) {
     *d = (struct draw){.members = members, .count = count, .sums = xcalloc(count, sizeof *d->sums)};
-    for (uint32_t i = 0; i < count; i++) d->sums[i] = d->total += members[i].weight;
+    for (uint32_t i = 0; i < count; i++) d->sums[i] = d->total += member_base_weight(&members[i]);
 }
 
 void draw_fini(struct draw *d) {

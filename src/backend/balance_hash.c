@@ -98,9 +98,9 @@ static const struct balance_member *hash_pick(struct balancer *b, const struct p
         if (below <= best_with_room.score * scale || !member_can_take(m, r)) continue;
         double score = field.is_even ? below : log1p(below) / scale;
         best_add(&best, m, score);
-        /* active + 1 <= ceil(bound), for whole numbers */
+        /* active + 1 <= ceil(bound), for whole numbers; the allowance is for quotients that are no binary fractions */
         uint32_t active = member_active(m);
-        if (active < ALWAYS_ROOM || active < field.room * weight) best_add(&best_with_room, m, score);
+        if (active < ALWAYS_ROOM || active < field.room * weight - 1e-6) best_add(&best_with_room, m, score);
     }
     /* Somebody has room, unless what runs changed between the two looks. */
     return best_with_room.member ? best_with_room.member : best.member;

@@ -8,9 +8,9 @@ static inline bool member_can_take(const struct balance_member *m, const struct 
     return member_standing(m, r->now_us) == STANDING_OK && !tried_has(r->tried, m->server);
 }
 
-/* Its weight now, in units of 1 / SHARE_ONE: less while it ramps up. Never 0 for one that can take. */
+/* Its weight now, in units of 1 / SHARE_ONE / WEIGHT_ONE: less while it ramps up. Never 0 for one that can take. */
 static inline uint32_t member_weight(const struct balance_member *m, const struct pick_request *r) {
-    return m->weight * server_share(m->server, r->now_us);
+    return member_base_weight(m) * server_share(m->server, r->now_us);
 }
 
 static inline uint32_t member_active(const struct balance_member *m) {
@@ -60,8 +60,9 @@ const struct balance_member *draw_of_all(const struct balance_member *members, u
 /* Drawing by weight without looking at all of them. */
 struct draw {
     const struct balance_member *members;
-    uint32_t *sums; /* of the static weights up to and with each member */
-    uint32_t count, total;
+    uint64_t *sums; /* of the base weights up to and with each member */
+    uint64_t total;
+    uint32_t count;
 };
 
 void draw_init(struct draw *d, const struct balance_member *members, uint32_t count);

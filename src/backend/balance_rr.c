@@ -21,8 +21,9 @@
 
 #include "balance_internal.h"
 
-/* So many turns are looked at, at most, for one that can be taken. Not reached but where nearly all weight is out. */
-enum { REACH_MAX = 8192 };
+/* REACH: so many turns are looked at, at most, for one that can be taken. Not reached but where nearly all weight is
+ * out. PERIOD: above about so many turns weights are rounded; what the configuration of 4,000 servers has is not. */
+enum { REACH_MAX = 8192, PERIOD_MAX = 1 << 20 };
 
 struct turn {
     uint32_t member, weight, k;
@@ -54,11 +55,18 @@ static int compare_turns(const void *left, const void *right) {
     return (a->member > b->member) - (a->member < b->member);
 }
 
+/* How many turns a period has for this weight. */
+static uint32_t turns_of(uint32_t weight, uint32_t unit) {
+    uint32_t turns = weight / unit + (weight % unit > unit / 2);
+    return weight && !turns ? 1 : turns;
+}
+
 static void write_schedule(struct round_robin *rr, uint32_t unit) {
     struct turn *turns = xcalloc(rr->period, sizeof *turns);
     uint32_t n = 0;
     for (uint32_t i = 0; i < rr->count; i++)
-        for (uint32_t k = 0, w = rr->members[i].weight / unit; k < w; k++) turns[n++] = (struct turn){i, w, k};
+        for (uint32_t k = 0, w = turns_of(member_base_weight(&rr->members[i]), unit); k < w; k++)
+            turns[n++] = (struct turn){i, w, k};
     qsort(turns, n, sizeof *turns, compare_turns);
     rr->schedule = xcalloc(n, sizeof *rr->schedule);
     for (uint32_t i = 0; i < n; i++) rr->schedule[i] = turns[i].member;
@@ -71,15 +79,16 @@ static struct balancer *rr_make(const struct balance_member *members, uint32_t c
     struct round_robin *rr = aligned_alloc(LG_CACHE_LINE, sizeof *rr);
     LG_ASSERT(rr != NULL);
     *rr = (struct round_robin){.balancer = {&balance_round_robin}, .members = members, .count = count};
-    uint32_t unit = 0, sum = 0;
+    uint32_t unit = 0;
+    uint64_t sum = 0;
     for (uint32_t i = 0; i < count; i++) {
-        unit = gcd(unit, members[i].weight);
-        sum += members[i].weight;
+        unit = gcd(unit, member_base_weight(&members[i]));
+        sum += member_base_weight(&members[i]);
     }
-    if (sum) {
-        rr->period = sum / unit;
-        write_schedule(rr, unit);
-    }
+    if (!sum) return &rr->balancer;
+    if (sum / unit > PERIOD_MAX) unit = (uint32_t)(sum / PERIOD_MAX + 1);
+    for (uint32_t i = 0; i < count; i++) rr->period += turns_of(member_base_weight(&members[i]), unit);
+    write_schedule(rr, unit);
     return &rr->balancer;
 }
 

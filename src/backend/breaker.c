@@ -9,6 +9,7 @@
 /* The word unpacked. The lowest bits are the end of OPEN, or what HALF_OPEN knows of its probes. */
 struct view {
     uint64_t state, generation, level;
+    bool is_held; /* CLOSED or OPEN */
     uint64_t until_ms;
     uint64_t since_s, in_flight, succeeded; /* since_s: when the last probe came; wraps around after a year */
 };
@@ -25,11 +26,16 @@ _Static_assert((int)STATE_AT == (int)BREAKER_STATE_AT, "the header reads the sta
 _Static_assert(STATE_AT + STATE_BITS == 64 && IN_FLIGHT_AT + COUNT_BITS == UNTIL_BITS, "the word is full");
 #define MASK(bits) ((1ULL << (bits)) - 1)
 
+/* In the place of the end of OPEN. CLOSED needs no more than a mark there. */
+static const uint64_t held_open = MASK(UNTIL_BITS), held_closed = 1;
+
 static struct view unpack(uint64_t word) {
     struct view v = {.state = word >> STATE_AT,
                      .generation = word >> GENERATION_AT & MASK(GENERATION_BITS),
                      .level = word >> LEVEL_AT & MASK(LEVEL_BITS)};
-    if (v.state == BREAKER_OPEN) v.until_ms = word & MASK(UNTIL_BITS);
+    uint64_t rest = word & MASK(UNTIL_BITS);
+    v.is_held = rest == (v.state == BREAKER_OPEN ? held_open : held_closed) && v.state != BREAKER_HALF_OPEN;
+    if (v.state == BREAKER_OPEN) v.until_ms = rest;
     if (v.state != BREAKER_HALF_OPEN) return v;
     v.since_s = word & MASK(SINCE_BITS);
     v.succeeded = word >> SUCCEEDED_AT & MASK(COUNT_BITS);
@@ -37,10 +43,14 @@ static struct view unpack(uint64_t word) {
     return v;
 }
 
+static uint64_t pack_rest(struct view v) {
+    if (v.is_held) return v.state == BREAKER_OPEN ? held_open : held_closed;
+    if (v.state == BREAKER_OPEN) return v.until_ms;
+    return v.in_flight << IN_FLIGHT_AT | v.succeeded << SUCCEEDED_AT | (v.since_s & MASK(SINCE_BITS));
+}
+
 static uint64_t pack(struct view v) {
-    uint64_t rest = v.state == BREAKER_OPEN
-                        ? v.until_ms
-                        : v.in_flight << IN_FLIGHT_AT | v.succeeded << SUCCEEDED_AT | (v.since_s & MASK(SINCE_BITS));
+    uint64_t rest = pack_rest(v);
     return v.state << STATE_AT | (v.generation & MASK(GENERATION_BITS)) << GENERATION_AT | v.level << LEVEL_AT | rest;
 }
 
@@ -57,7 +67,7 @@ static uint64_t rest_us(struct view v, uint64_t now_us) {
 /* To the millisecond below, so that never more is announced than was asked for. What the word has no room for lasts a
  * thousand years. */
 static struct view opened(struct view v, uint64_t now_us, uint64_t open_us, uint64_t level) {
-    const uint64_t longest_us = MASK(UNTIL_BITS) * 1000 - now_us;
+    const uint64_t longest_us = (held_open - 1) * 1000 - now_us;
     uint64_t until_ms = (now_us + (open_us < longest_us ? open_us : longest_us)) / 1000;
     return (struct view){.state = BREAKER_OPEN, .generation = v.generation + 1, .level = level, .until_ms = until_ms};
 }
@@ -206,7 +216,7 @@ static void consider(struct breaker *b, const struct breaker_window *w, const st
     if (!are_too_many(s, requests, errors)) return;
     for (uint64_t old = word_of(b);;) {
         struct view v = unpack(old);
-        if (v.state != BREAKER_CLOSED || !is_current(v, t)) return;
+        if (v.state != BREAKER_CLOSED || v.is_held || !is_current(v, t)) return;
         if (!move(b, &old, opened(v, now_us, s->open_us, 1), now_us, change)) continue;
         change->requests = requests;
         change->errors = errors;
@@ -279,7 +289,7 @@ enum breaker_state breaker_state_get(const struct breaker *b) {
 
 uint64_t breaker_wait_us(const struct breaker *b, uint64_t now_us) {
     struct view v = unpack(word_of(b));
-    if (v.state != BREAKER_OPEN) return 0;
+    if (v.state != BREAKER_OPEN || v.is_held) return 0;
     uint64_t rest = rest_us(v, now_us);
     return rest ? rest : 1;
 }
@@ -297,4 +307,31 @@ void breaker_trip(struct breaker *b, uint64_t now_us, uint64_t open_us, struct b
     *change = (struct breaker_change){0};
     while (!move(b, &old, opened(unpack(old), now_us, open_us, 1), now_us, change)) {}
     change->open_us = open_us;
+}
+
+/* What runs through a CLOSED one is counted on. */
+void breaker_hold(struct breaker *b, enum breaker_state state, uint64_t now_us, struct breaker_change *change) {
+    uint64_t old = word_of(b);
+    struct view v, to;
+    LG_ASSERT(state != BREAKER_HALF_OPEN);
+    *change = (struct breaker_change){0};
+    do {
+        v = unpack(old);
+        to = (struct view){.state = state, .generation = v.generation + (v.state != state), .is_held = true};
+    } while (!move(b, &old, to, now_us, change));
+}
+
+void breaker_release(struct breaker *b, uint64_t now_us) {
+    uint64_t old = word_of(b);
+    struct breaker_change none = {0};
+    struct view v;
+    do {
+        v = unpack(old);
+        if (!v.is_held) return;
+        v = v.state == BREAKER_OPEN ? opened(v, now_us, 0, 1) : (struct view){.generation = v.generation};
+    } while (!move(b, &old, v, now_us, &none));
+}
+
+bool breaker_is_held(const struct breaker *b) {
+    return unpack(word_of(b)).is_held;
 }

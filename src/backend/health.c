@@ -39,15 +39,22 @@ bool health_count(struct health_state *h, enum server_health state, const struct
     return true;
 }
 
+/* A year is for ever; beyond it numbers would overflow. */
+static const uint64_t interval_max_us = 365 * 86400 * UINT64_C(1000000);
+
+static uint64_t interval_of(const struct health_settings *settings, bool fast) {
+    uint64_t interval = settings->interval_us < interval_max_us ? settings->interval_us : interval_max_us;
+    return fast && settings->fast_interval_us < interval ? settings->fast_interval_us : interval;
+}
+
 /* 0 to just below 1. */
 static double share_of(uint64_t random) {
     return (double)(random >> 11) / 9007199254740992.0; /* 2^53 */
 }
 
 uint64_t health_delay_us(const struct health_state *h, const struct health_settings *settings, uint64_t random) {
-    uint64_t interval = settings->interval_us;
-    if (h->streak && settings->fast_interval_us < interval) interval = settings->fast_interval_us;
-    return (uint64_t)((double)interval * (1 + settings->jitter * (2 * share_of(random) - 1)));
+    return (uint64_t)((double)interval_of(settings, h->streak > 0) *
+                      (1 + settings->jitter * (2 * share_of(random) - 1)));
 }
 
 /* SplitMix64 (Steele, Lea and Flood, 2014). Not for secrets. */
@@ -66,25 +73,47 @@ static uint64_t seconds_in_state(const struct check *c) {
     return (c->checks->loop->now_us - since) / 1000000;
 }
 
+static void set_health(struct server *s, enum server_health health) {
+    atomic_store_explicit(&s->shared.health, (uint8_t)health, memory_order_relaxed);
+}
+
+/* Checks have found something out. */
+static void set_found(struct server *s, enum server_health health) {
+    s->health.found = (uint8_t)health;
+    if (!s->health.pinned) set_health(s, health);
+}
+
+void health_pin(struct server *s, enum server_health health) {
+    s->health.pinned = true;
+    set_health(s, health);
+}
+
+void health_unpin(struct server *s) {
+    s->health.pinned = false;
+    set_health(s, (enum server_health)s->health.found);
+}
+
 static void go_down(struct check *c) {
     struct server *s = c->server;
-    atomic_store_explicit(&s->shared.health, SERVER_DOWN, memory_order_relaxed);
+    const char *what = s->health.pinned ? "it failed its checks, but an operator has pinned its health"
+                                        : "it failed its checks and gets no more requests";
+    set_found(s, SERVER_DOWN);
     metrics_add(c->checks->metrics, METRIC_health_down_total, 1);
-    event_warn("server_down", "it failed its checks and gets no more requests", LOG_STR("backend", s->backend),
-               LOG_STR("server", s->name), LOG_STR("reason", s->health.reason),
-               LOG_INT("checks", c->probe.settings->fall), LOG_INT("latency_us", s->health.latency_us),
-               LOG_INT("up_s", seconds_in_state(c)));
+    event_warn("server_down", what, LOG_STR("backend", s->backend), LOG_STR("server", s->name),
+               LOG_STR("reason", s->health.reason), LOG_INT("checks", c->probe.settings->fall),
+               LOG_INT("latency_us", s->health.latency_us), LOG_INT("up_s", seconds_in_state(c)));
 }
 
 static void go_up(struct check *c) {
     struct server *s = c->server;
-    if (c->slow_start_us) server_begin_ramp(s, c->checks->loop->now_us, c->slow_start_us);
-    atomic_store_explicit(&s->shared.health, SERVER_UP, memory_order_relaxed);
+    const char *what = s->health.pinned ? "it passed its checks, but an operator has pinned its health"
+                                        : "it passed its checks and gets requests again";
+    if (c->slow_start_us && !s->health.pinned) server_begin_ramp(s, c->checks->loop->now_us, c->slow_start_us);
+    set_found(s, SERVER_UP);
     metrics_add(c->checks->metrics, METRIC_health_up_total, 1);
-    event_info("server_up", "it passed its checks and gets requests again", LOG_STR("backend", s->backend),
-               LOG_STR("server", s->name), LOG_STR("reason", s->health.reason),
-               LOG_INT("checks", c->probe.settings->rise), LOG_INT("latency_us", s->health.latency_us),
-               LOG_INT("down_s", seconds_in_state(c)));
+    event_info("server_up", what, LOG_STR("backend", s->backend), LOG_STR("server", s->name),
+               LOG_STR("reason", s->health.reason), LOG_INT("checks", c->probe.settings->rise),
+               LOG_INT("latency_us", s->health.latency_us), LOG_INT("down_s", seconds_in_state(c)));
 }
 
 static void note(struct check *c, bool passed) {
@@ -104,7 +133,7 @@ static void note(struct check *c, bool passed) {
 /* What a check has found that ended now. */
 static void judge(struct check *c, bool passed) {
     struct checks *all = c->checks;
-    enum server_health state = server_health_get(c->server);
+    enum server_health state = (enum server_health)c->server->health.found;
     note(c, passed);
     if (!health_count(&c->server->health, state, c->probe.settings, passed)) return;
     if (state == SERVER_UP)
@@ -112,7 +141,7 @@ static void judge(struct check *c, bool passed) {
     else
         go_up(c);
     c->server->health.since_us = all->loop->now_us;
-    if (all->on_change) all->on_change(all, c->server);
+    if (all->on_change && !c->server->health.pinned) all->on_change(all, c->server);
 }
 
 /* --- time ------------------------------------------------------------------------------------------------------- */
@@ -145,7 +174,7 @@ static void schedule_anew(struct check *c) {
     uint64_t now = c->checks->loop->now_us;
     uint64_t due = c->began_us + health_delay_us(&c->server->health, settings, next_random(c->checks));
     if (!c->began_us || due < now)
-        due = now + (uint64_t)((double)settings->fast_interval_us * share_of(next_random(c->checks)));
+        due = now + (uint64_t)((double)interval_of(settings, true) * share_of(next_random(c->checks)));
     if (!timer_is_set(&c->timer) || due < c->due_us) schedule_at(c, due);
 }
 
@@ -222,7 +251,7 @@ static struct check *check_new(struct checks *all, struct server *server, const 
     list_push_back(&all->list, &c->node);
     map_put(&all->by_server, key_of(&c->server), c);
     server->health.checked = true;
-    if (settings->starts_down) atomic_store_explicit(&server->shared.health, SERVER_DOWN, memory_order_relaxed);
+    if (settings->starts_down) set_found(server, SERVER_DOWN);
     return c;
 }
 
@@ -248,9 +277,10 @@ static void forget(struct check *c) {
     struct server *server = c->server;
     check_free(c);
     bool was_down = server_health_get(server) == SERVER_DOWN;
-    server->health = (struct health_state){.checks = server->health.checks, .failed = server->health.failed};
-    atomic_store_explicit(&server->shared.health, SERVER_UP, memory_order_relaxed);
-    if (was_down && all->on_change) all->on_change(all, server);
+    server->health = (struct health_state){
+        .checks = server->health.checks, .failed = server->health.failed, .pinned = server->health.pinned};
+    set_found(server, SERVER_UP);
+    if (was_down && server_health_get(server) == SERVER_UP && all->on_change) all->on_change(all, server);
 }
 
 void checks_end(struct checks *c) {

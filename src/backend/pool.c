@@ -1,6 +1,8 @@
 /* pool.c: sessions to servers: the idle ones of one worker. */
 #include "loomgate/backend/pool.h"
 
+#include "loomgate/stats/telemetry.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -92,12 +94,19 @@ static struct pool *pool_of(struct pools *p, const struct server *server) {
     return p->v[server->id];
 }
 
+static void count_idle(struct server_session *s, int by) {
+    const struct series *series = s->server->series;
+    struct recorder *r = s->pools->recorder;
+    s->pools->idle += (size_t)by;
+    if (r && series) recorder_move(r, series->id, GAUGE_IDLE, by);
+}
+
 static void leave_pool(struct server_session *s) {
     if (list_is_empty(&s->node)) return;
     list_remove(&s->node);
     struct pool *pool = pool_of(s->pools, s->server);
     if (--pool->count < pool->unused) pool->unused = pool->count;
-    s->pools->idle--;
+    count_idle(s, -1);
 }
 
 /* Anything to read on an idle connection, bytes or an end, means that it is of no use. */
@@ -149,7 +158,7 @@ static void on_idle(struct session *session) {
         return;
     }
     list_push_front(&pool->idle, &s->node);
-    s->pools->idle++;
+    count_idle(s, 1);
     if (++pool->count > pool->max_idle && !deadline_is_set(&pool->trim)) {
         pool->unused = pool->count;
         deadline_set(s->pools->loop, &pool->trim, POOL_TRIM_US);

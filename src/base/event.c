@@ -9,6 +9,9 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct event ring[EVENTS_KEPT]; /* under lock: number N at N % EVENTS_KEPT */
 static uint64_t last;                  /* under lock */
 
+static void (*watcher)(void *owner); /* under lock; NULL: nobody */
+static void *watcher_owner;          /* under lock */
+
 /* Copies as much of a text as there is room for; returns its length there. */
 static uint32_t put_text(struct event *e, uint32_t *used, struct slice text) {
     size_t room = EVENT_TEXT_MAX - *used, n = text.n < room ? text.n : room;
@@ -38,6 +41,14 @@ void event_record(enum log_level level, const char *name, const char *message, c
     e->level = level;
     e->name = name;
     fill(e, message, fields);
+    if (watcher) watcher(watcher_owner);
+    pthread_mutex_unlock(&lock);
+}
+
+void event_watch(void (*on_event)(void *owner), void *owner) {
+    pthread_mutex_lock(&lock);
+    watcher = on_event;
+    watcher_owner = owner;
     pthread_mutex_unlock(&lock);
 }
 

@@ -128,16 +128,25 @@ static void set_switch(const struct setting *row, void *base, bool is_on) {
     if (row->flags & OFF_TOO && row->also) memcpy((char *)base + row->also, &is_on, sizeof is_on);
 }
 
+static const struct node *empty_map(struct loader *l, struct place place) {
+    struct node *n = arena_calloc(l->arena, sizeof *n);
+    n->kind = NODE_MAP;
+    n->place = place;
+    return n;
+}
+
 static bool read_map(struct loader *l, const struct setting *row, const struct node *value, void *base,
                      uint64_t *number) {
     struct complaint c;
     bool flag;
     if (row->flags & OFF_TOO && value->kind == NODE_SCALAR && !node_is_null(value)) {
-        if (!boolean_parse(value->text, &flag, &c) || (flag && row->also))
-            return tell_kind(l, row, value, "a map or 'off'");
-        *number = flag;
-        set_switch(row, base, flag);
-        return true;
+        if (!boolean_parse(value->text, &flag, &c)) return tell_kind(l, row, value, "a map, 'on' or 'off'");
+        if (!flag) {
+            *number = 0;
+            set_switch(row, base, false);
+            return true;
+        }
+        value = empty_map(l, value->place); /* `on`: as it comes */
     }
     void *inner = (char *)base + row->offset;
     const struct settings_table *table = row->table;
@@ -146,7 +155,7 @@ static bool read_map(struct loader *l, const struct setting *row, const struct n
         return ok && (!table->finish || table->finish(l, table, value, inner));
     }
     if (value->kind != NODE_MAP && !(node_is_null(value) && !(row->flags & OFF_TOO)))
-        return tell_kind(l, row, value, row->flags & OFF_TOO ? "a map or 'off'" : "a map");
+        return tell_kind(l, row, value, row->flags & OFF_TOO ? "a map, 'on' or 'off'" : "a map");
     set_switch(row, base, true);
     *number = 1;
     return schema_read(l, table, value, inner);

@@ -76,7 +76,7 @@ static void add_value(struct cell *c, const struct setting *row) {
         cell_add(c, ", or ");
         add_words(c, row);
     }
-    if (row->flags & OFF_TOO) cell_add(c, " or `off`");
+    if (row->flags & OFF_TOO) cell_add(c, ", `on` or `off`");
 }
 
 static void add_help(struct cell *c, const struct setting *row) {

@@ -16,6 +16,7 @@ static void put_breaker(struct view_node *row, const struct balance_member *m, c
     view_text(row, "backend", s->backend);
     view_text(row, "server", s->name);
     view_text(row, "state", m->breaker->on ? state_words[breaker_state_get(b)] : "off");
+    view_bool(row, "held", breaker_is_held(b));
     view_number(row, "requests", requests);
     view_number(row, "errors", errors);
     if (requests)
@@ -52,21 +53,45 @@ static void run_show(struct call *c) {
 
 /* --- by hand ---------------------------------------------------------------------------------------------------- */
 
-/* False: its backend has none; the call has failed. */
-static bool has_breaker(struct call *c, const struct target *t) {
+bool target_has_breaker(struct call *c, const struct target *t) {
     if (t->backend->settings->breaker.on) return true;
     call_fail(c, COMMAND_CONFLICT, "the backend '%s' has its breakers off", t->backend->settings->name);
     return false;
 }
 
+/* A held one is its holder's; the call has failed. */
+static bool is_held(struct call *c, const struct balance_member *m) {
+    if (!m || !breaker_is_held(&m->server->shared.breaker)) return false;
+    call_fail(c, COMMAND_CONFLICT, "the breaker of %s/%s is held; 'breaker release' lets it go", m->server->backend,
+              m->server->name);
+    return true;
+}
+
+/* Says which ones it was not. */
+static void answer_reset(struct call *c, const struct target *t, unsigned closed, unsigned held, unsigned count) {
+    if (t->only)
+        call_ok(c, "the breaker of %s/%s %s; its window is empty", t->backend->settings->name, t->only->server->name,
+                closed ? "is closed" : "was closed already");
+    else if (held)
+        call_ok(c, "%u of %u breakers of %s were not closed, and are now; %u are held, and stay as they are", closed,
+                count, t->backend->settings->name, held);
+    else
+        call_ok(c, "%u of %u breakers of %s were not closed, and are now; their windows are empty", closed, count,
+                t->backend->settings->name);
+}
+
 static void run_reset(struct call *c) {
     const struct loop *loop = runtime_loop(c->control->runtime);
     struct target t;
-    if (!call_take_target(c, 0, TARGET_EITHER, &t) || !has_breaker(c, &t)) return;
-    unsigned closed = 0, count = 0;
+    if (!call_take_target(c, 0, TARGET_EITHER, &t) || !target_has_breaker(c, &t) || is_held(c, t.only)) return;
+    unsigned closed = 0, held = 0, count = 0;
     const struct balance_member *m;
     for (uint32_t at = 0; (m = target_next(&t, &at)); count++) {
         struct breaker_change change = {.happened = false};
+        if (breaker_is_held(&m->server->shared.breaker)) {
+            held++;
+            continue;
+        }
         breaker_reset(&m->server->shared.breaker, &m->server->shared.window, loop->now_us, &change);
         if (!change.happened) continue;
         closed++;
@@ -74,12 +99,7 @@ static void run_reset(struct call *c) {
                    LOG_STR("server", m->server->name));
     }
     queue_pump(&t.backend->group->queue, loop->now_us); /* who waits may go */
-    if (t.only)
-        call_ok(c, "the breaker of %s/%s %s; its window is empty", t.backend->settings->name, t.only->server->name,
-                closed ? "is closed" : "was closed already");
-    else
-        call_ok(c, "%u of %u breakers of %s were not closed, and are now; their windows are empty", closed, count,
-                t.backend->settings->name);
+    answer_reset(c, &t, closed, held, count);
 }
 
 /* Without `for` as long as if it had opened by itself. */
@@ -90,7 +110,7 @@ static void run_trip(struct call *c) {
         call_fail_usage(c);
         return;
     }
-    if (!call_take_target(c, 0, TARGET_SERVER, &t) || !has_breaker(c, &t)) return;
+    if (!call_take_target(c, 0, TARGET_SERVER, &t) || !target_has_breaker(c, &t) || is_held(c, t.only)) return;
     open_us = t.only->breaker->open_us;
     if (c->words.count == 3 && !call_take_duration(c, 2, &open_us)) return;
     if (!open_us) {

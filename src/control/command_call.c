@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 enum { SENTENCE_MAX = 1024, REFUSED_SHOWN = 60 };
+#define FOR_MAX_US (8760 * 3600000000ULL)
 
 /* --- birth ------------------------------------------------------------------------------------------------------ */
 
@@ -214,5 +215,17 @@ bool call_take_duration(struct call *c, unsigned i, uint64_t *us) {
     }
     if (duration_parse(c->words.v[i].text, us, &complaint)) return true;
     call_fail(c, COMMAND_USAGE, "%s%s%s", complaint.text, *complaint.hint ? "; " : "", complaint.hint);
+    return false;
+}
+
+bool call_take_for(struct call *c, unsigned *i, uint64_t *us) {
+    *us = 0;
+    if (!call_word_is(c, *i, "for")) return true;
+    if (!call_take_duration(c, *i + 1, us)) return false;
+    *i += 2;
+    if (*us && *us <= FOR_MAX_US) return true;
+    call_fail(c, COMMAND_USAGE,
+              *us ? "it lasts a year at most; without `for` until it is undone"
+                  : "it lasts longer than 0; without `for` until it is undone");
     return false;
 }

@@ -16,6 +16,8 @@ static void run_level(struct call *c) {
         if (!slice_is(word, names[i])) continue;
         event_warn("log_level_changed", NULL, LOG_STR("to", names[i]));
         log_set_level((enum log_level)i);
+        c->control->log_level =
+            (struct override_mark){.by = c->peer, .unix_us = runtime_loop(c->control->runtime)->unix_us};
         call_ok(c, "the log is written from the level %s on", names[i]);
         return;
     }

@@ -1,6 +1,8 @@
 /* command_servers.c: frontends, backends and servers: configuration and live state. */
 #include "command_internal.h"
 
+#include "loomgate/control/entity.h"
+
 #include <stdlib.h>
 
 static const char *const balance_words[] = {[BALANCE_ROUND_ROBIN] = "round_robin",
@@ -9,17 +11,9 @@ static const char *const balance_words[] = {[BALANCE_ROUND_ROBIN] = "round_robin
                                             [BALANCE_PEAK_EWMA] = "peak_ewma",
                                             [BALANCE_FIRST] = "first",
                                             [BALANCE_HASH] = "hash"};
-static const char *const admin_words[] = {[SERVER_READY] = "ready", [SERVER_DRAIN] = "drain", [SERVER_MAINT] = "maint"};
-static const char *const health_words[] = {[SERVER_UP] = "up", [SERVER_DOWN] = "down"};
-static const char *const breaker_words[] = {
-    [BREAKER_CLOSED] = "closed", [BREAKER_OPEN] = "open", [BREAKER_HALF_OPEN] = "half_open"};
 
 static uint32_t active_of(const struct server *s) {
     return atomic_load_explicit(&s->shared.active, memory_order_relaxed);
-}
-
-static const char *breaker_word(const struct balance_member *m) {
-    return m->breaker->on ? breaker_words[breaker_state_get(&m->server->shared.breaker)] : "off";
 }
 
 /* --- frontends -------------------------------------------------------------------------------------------------- */
@@ -110,19 +104,39 @@ static void put_check(struct view_node *row, const struct server *s, const struc
     view_duration(check, "took", h->latency_us);
 }
 
-static void put_server(struct view_node *row, const struct balance_member *m, const struct idle_count *idle,
-                       const struct loop *loop) {
+/* Who has set its admin state; null: the configuration. */
+static void put_setter(struct view_node *row, const struct call *c, const struct server *s) {
+    const struct override *o = override_find(c->control->runtime, s, OVERRIDE_ADMIN);
+    if (o)
+        view_peer(row, "admin_by", &override_mark(o)->by, c->json);
+    else
+        view_null(row, "admin_by");
+}
+
+/* What is not as in the configuration. */
+static void put_overrides(struct view_node *row, const struct call *c, const struct server *s) {
+    struct view_node *list = view_list(row, "overridden");
+    for (unsigned i = 0; i < OVERRIDE_SETTINGS; i++)
+        if (override_find(c->control->runtime, s, (enum override_setting)i))
+            view_text(list, NULL, override_setting_name((enum override_setting)i));
+}
+
+static void put_server(struct view_node *row, const struct balance_member *m, const struct idle_count *idle) {
+    const struct call *c = idle->call;
+    const struct loop *loop = runtime_loop(c->control->runtime);
     struct server *s = m->server;
     char address[ADDR_TEXT_MAX];
     addr_print(&s->addr, address);
     view_text(row, "backend", s->backend);
     view_text(row, "server", s->name);
     view_text(row, "address", address);
-    view_text(row, "admin", admin_words[server_admin_get(s)]);
-    view_text(row, "health", s->health.checked ? health_words[server_health_get(s)] : "unchecked");
+    view_text(row, "admin", member_admin_word(m));
+    put_setter(row, c, s);
+    view_text(row, "health", member_health_word(m));
     put_check(row, s, loop);
-    view_text(row, "breaker", breaker_word(m));
-    view_real(row, "weight", (double)m->weight * server_share(s, loop->now_us) / SHARE_ONE);
+    view_text(row, "breaker", member_breaker_word(m));
+    view_real(row, "weight", member_weight(m, loop->now_us));
+    put_overrides(row, c, s);
     view_bool(row, "backup", m->settings->backup);
     view_number(row, "active", active_of(s));
     if (m->settings->max_connections)
@@ -132,11 +146,10 @@ static void put_server(struct view_node *row, const struct balance_member *m, co
     view_number(row, "idle", idle_of(idle, s));
 }
 
-static void put_servers(struct view_node *list, const struct backend *b, const struct idle_count *idle,
-                        const struct loop *loop) {
+static void put_servers(struct view_node *list, const struct backend *b, const struct idle_count *idle) {
     struct target all = {b, NULL};
     const struct balance_member *m;
-    for (uint32_t at = 0; (m = target_next(&all, &at));) put_server(view_object(list, NULL), m, idle, loop);
+    for (uint32_t at = 0; (m = target_next(&all, &at));) put_server(view_object(list, NULL), m, idle);
 }
 
 static void on_idle_counted(void *arg) {
@@ -150,8 +163,7 @@ static void on_idle_counted(void *arg) {
     }
     struct view_node *list = view_begin_list(&c->view);
     for (uint32_t i = 0; i < s->backend_count; i++)
-        if (!t.backend || t.backend == &s->backends[i])
-            put_servers(list, &s->backends[i], idle, runtime_loop(c->control->runtime));
+        if (!t.backend || t.backend == &s->backends[i]) put_servers(list, &s->backends[i], idle);
     call_show(c);
     free(idle);
 }

@@ -140,7 +140,6 @@ static void run_config(struct call *c) {
     call_show(c);
 }
 
-/* For eyes the fields are a text behind the message, for programs an object. */
 static void put_fields(struct view_node *row, const struct event *e, bool json) {
     struct view_node *fields = json ? view_object(row, "fields") : view_list(row, "fields");
     for (uint32_t i = 0; i < e->field_count; i++) {
@@ -157,19 +156,20 @@ static void put_fields(struct view_node *row, const struct event *e, bool json) 
     }
 }
 
+void event_put(struct view_node *row, const struct event *e, bool json) {
+    view_time(row, "time", e->unix_us);
+    view_text(row, "level", log_level_name(e->level));
+    view_text(row, "event", e->name);
+    view_slice(row, "message", event_message(e));
+    put_fields(row, e, json);
+}
+
 static void run_events(struct call *c) {
     uint64_t wanted = EVENTS_KEPT, last = event_last();
     if (c->words.count && !call_take_number(c, 0, EVENTS_KEPT, &wanted)) return;
     struct view_node *list = view_begin_list(&c->view);
     struct event e = {.number = last > wanted ? last - wanted : 0};
-    while (event_next(e.number, &e)) {
-        struct view_node *row = view_object(list, NULL);
-        view_time(row, "time", e.unix_us);
-        view_text(row, "level", log_level_name(e.level));
-        view_text(row, "event", e.name);
-        view_slice(row, "message", event_message(&e));
-        put_fields(row, &e, c->json);
-    }
+    while (event_next(e.number, &e)) event_put(view_object(list, NULL), &e, c->json);
     call_show(c);
 }
 

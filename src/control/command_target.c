@@ -2,6 +2,7 @@
 #include "command_internal.h"
 
 #include "loomgate/config/schema.h"
+#include "loomgate/control/entity.h"
 
 enum { NAMES_SHOWN = 16, HINT_MAX = 400 };
 
@@ -63,4 +64,28 @@ bool call_take_target(struct call *c, unsigned i, enum target_form form, struct 
     t->backend = find_backend(c, slice_from(word.p, slash));
     if (!t->backend) return false;
     return !has_server || find_member(c, t, slice_from(word.p + slash + 1, word.n - slash - 1));
+}
+
+/* Not a server: of those the backend tells. */
+static void fail_unknown_entity(struct call *c, struct slice name) {
+    const struct snapshot *s = runtime_snapshot(c->control->runtime);
+    const char **names = arena_alloc(&c->arena, (s->frontend_count + s->backend_count) * sizeof *names);
+    char hint[HINT_MAX];
+    size_t count = 0;
+    for (struct entity e = {0}; entity_next(s, &e);)
+        if (e.kind != SERIES_SERVER) names[count++] = e.name;
+    hint_names(name, names, count, hint);
+    call_fail(c, COMMAND_NO_SUCH_BACKEND, "there is no frontend or backend '%.*s'; %s",
+              (int)(name.n < 64 ? name.n : 64), name.p, hint);
+}
+
+bool call_take_entity(struct call *c, unsigned i) {
+    LG_ASSERT(i < c->words.count);
+    struct slice name = c->words.v[i].text;
+    struct target t;
+    for (struct entity e = {0}; entity_next(runtime_snapshot(c->control->runtime), &e);)
+        if (entity_is(&e, name)) return true;
+    if (slice_find(name, '/') < name.n) return call_take_target(c, i, TARGET_SERVER, &t);
+    fail_unknown_entity(c, name);
+    return false;
 }

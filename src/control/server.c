@@ -50,7 +50,7 @@ static void remove_file(const struct control_socket *s) {
 static bool on_bind(void *owner, struct runtime *r, struct error *e) {
     struct control_server *s = owner;
     const struct global_settings *g = &runtime_snapshot(r)->config->global;
-    s->control.runtime = r;
+    control_start(&s->control, r);
     s->loop = runtime_loop(r);
     s->sockets = xcalloc(g->control_count, sizeof *s->sockets);
     for (; s->socket_count < g->control_count; s->socket_count++) {
@@ -68,6 +68,7 @@ static void on_stop(void *owner, struct runtime *r) {
         listen_stop(&s->sockets[i].watch);
         clients_close(&s->sockets[i]);
     }
+    control_stop(&s->control);
 }
 
 /* --- the whole -------------------------------------------------------------------------------------------------- */

@@ -7,9 +7,11 @@
  * a task of the loop, a few in a turn, never from inside an event of the connection. */
 #include "server_internal.h"
 
+#include <poll.h>
 #include <stdlib.h>
 
-enum { IN_MAX = CONTROL_LINE_MAX + 2, COMMANDS_A_TURN = 8 };
+/* LOOK: so often it is looked whether the reader of a stream is still there. */
+enum { IN_MAX = CONTROL_LINE_MAX + 2, COMMANDS_A_TURN = 8, LOOK_US = 1000000 };
 
 struct client {
     struct list node;
@@ -22,7 +24,8 @@ struct client {
     struct slice line; /* what is left of it */
     struct call *call; /* under way */
     bool eof, prompt, quit;
-    bool told_stop; /* a stream under way knows that it is to end */
+    bool streams;   /* `call` is a stream */
+    bool told_stop; /* which knows that it is to end */
     struct task step;
 };
 
@@ -65,7 +68,8 @@ static bool on_text(struct call *call, struct slice text) {
 static void on_end(struct call *call) {
     struct client *c = call->owner;
     c->call = NULL;
-    c->told_stop = false;
+    if (c->streams) conn_set_timeout(c->conn, conn_has_output(c->conn) ? CONTROL_ANSWER_US : 0, false);
+    c->streams = c->told_stop = false;
     c->prompt = c->prompt || call->wants_prompt;
     c->quit = c->quit || call->wants_quit;
     step_soon(c);
@@ -122,8 +126,14 @@ static bool take_empty_line(struct client *c) {
 
 /* --- steps ------------------------------------------------------------------------------------------------------ */
 
+static void begin_stream(struct client *c) {
+    c->streams = true;
+    conn_set_timeout(c->conn, LOOK_US, false);
+}
+
 static void watch_stream(struct client *c) {
-    if (!c->call->on_stop || c->told_stop || !(take_empty_line(c) || c->eof)) return;
+    bool over = take_empty_line(c) || (c->eof && !c->call->is_finite);
+    if (c->told_stop || !over) return;
     c->told_stop = true;
     c->call->on_stop(c->call);
 }
@@ -142,7 +152,7 @@ static void finish_line(struct client *c) {
 /* Begins the next command. False: there is nothing to do now, or the client is gone. */
 static bool client_advance(struct client *c) {
     if (c->call) {
-        watch_stream(c);
+        if (c->call->on_stop) watch_stream(c);
         return false;
     }
     if (conn_is_congested(c->conn)) return false; /* on_drained, or the timeout */
@@ -163,6 +173,7 @@ static bool client_advance(struct client *c) {
         call_run(c->call);
     else
         finish_line(c);
+    if (c->call && c->call->on_stop) begin_stream(c);
     return true;
 }
 
@@ -203,11 +214,21 @@ static void on_error(struct conn *conn, int error_number) {
     client_close(conn->owner, CONN_CLOSE_NOW);
 }
 
-/* An answer has waited too long; a stream may be as slow as it likes. */
+/* Nothing tells of it when its end of input is known already, or not read yet. */
+static bool has_hung_up(const struct conn *conn) {
+    struct pollfd p = {.fd = conn->io.fd};
+    return poll(&p, 1, 0) == 1;
+}
+
+/* An answer has waited too long; a stream may be as slow as it likes, but not without anybody to read it. */
 static void on_timeout(struct conn *conn) {
     struct client *c = conn->owner;
-    bool is_stream = c->call && c->call->on_stop;
-    if (conn_has_output(conn) && !is_stream) client_close(c, CONN_CLOSE_RESET);
+    if (c->streams && !has_hung_up(conn))
+        conn_set_timeout(conn, LOOK_US, false);
+    else if (c->streams)
+        client_close(c, CONN_CLOSE_NOW);
+    else if (conn_has_output(conn))
+        client_close(c, CONN_CLOSE_RESET);
 }
 
 static const struct conn_events conn_events = {
@@ -242,7 +263,7 @@ void clients_close(struct control_socket *s) {
     LIST_FOR (node, &s->clients) {
         struct client *c = LIST_ENTRY(node, struct client, node);
         if (c->call)
-            client_send(c, c->call->json
+            client_send(c, c->call->json || c->streams
                                ? SLICE("{\"ok\":false,\"error\":\"conflict\",\"message\":\"LoomGate stops\"}\n\n")
                                : SLICE("error: conflict: LoomGate stops\n\n"));
         client_close(c, CONN_CLOSE_AFTER_WRITE);

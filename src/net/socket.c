@@ -183,6 +183,11 @@ bool socket_disconnect(int fd) {
     return connect(fd, &nowhere, sizeof nowhere) == 0;
 }
 
+/* That is what the option does to a socket that connects; Linux keeps it when the socket is disconnected. */
+void socket_defer_ack(int fd) {
+    set_flag(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
+}
+
 int socket_error(int fd) {
     int value = 0;
     socklen_t len = sizeof value;

@@ -9,6 +9,8 @@ void env_init(struct env *env, struct gate *gate) {
     loop_init(&env->loop);
     pools_init(&env->pools, &env->loop, &env->scratch);
     recorder_init(&env->recorder);
+    taps_init(&env->taps, &env->loop);
+    env->pools.recorder = &env->recorder;
     list_init(&env->live_clients);
     list_init(&env->live_exchanges);
     list_init(&env->collecting);

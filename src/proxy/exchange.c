@@ -247,6 +247,11 @@ void exchange_front_gone(struct exchange *x) {
     x->front = NULL;
 }
 
+static void count_active(struct exchange *x, int by) {
+    const struct series *s = x->client->frontend->series;
+    recorder_move(&x->env->recorder, s ? s->id : SERIES_NONE, GAUGE_ACTIVE, by);
+}
+
 void exchange_check_done(struct exchange *x) {
     if (x->state == EXCHANGE_DONE || x->front || x->back || x->tcp_front || x->tunnel.front) return;
     exchange_leave_queue(x);
@@ -259,6 +264,7 @@ void exchange_check_done(struct exchange *x) {
     x->env->exchange_count--;
     list_remove(&x->node);
     metrics_sub(&x->env->metrics, METRIC_exchanges_active, 1);
+    count_active(x, -1);
     struct exchange_client *client = x->client;
     if (client->session) client->session->ops->set_timeouts(client->session, &client->frontend->client_timeouts);
     loop_bury(&x->env->loop, &x->grave);
@@ -309,6 +315,7 @@ static struct exchange *exchange_new(struct exchange_client *client) {
     env->exchange_count++;
     list_push_back(&env->live_exchanges, &x->node);
     metrics_add(&env->metrics, METRIC_exchanges_active, 1);
+    count_active(x, 1);
     return x;
 }
 

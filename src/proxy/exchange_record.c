@@ -69,7 +69,7 @@ void exchange_record(struct exchange *x) {
     const struct frontend *f = x->client->frontend;
     count(x);
     count_series(x);
-    if (!f->access_log) return;
+    if (!f->access_log && taps_is_empty(&x->env->taps)) return;
     const struct field *trace = fields_find(&x->request.fields, FIELD_TRACEPARENT);
     struct access_record r = {
         .unix_us = x->unix_us,
@@ -98,5 +98,6 @@ void exchange_record(struct exchange *x) {
         .traceparent = trace ? trace->value : slice_from(NULL, 0),
     };
     memcpy(r.tries, x->tries, sizeof r.tries);
-    access_record_write(&r, f->access_log, f->settings->access_log.format);
+    if (f->access_log) access_record_write(&r, f->access_log, f->settings->access_log.format);
+    taps_offer(&x->env->taps, &r);
 }

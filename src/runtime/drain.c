@@ -91,9 +91,9 @@ static void on_limit(struct deadline *limit) {
     drain_free(d);
 }
 
-const struct backend *backend_of(const struct runtime *r, const struct server *server) {
+struct backend *backend_find(const struct runtime *r, const char *name) {
     for (uint32_t i = 0; i < r->snapshot->backend_count; i++)
-        if (strcmp(r->snapshot->backends[i].settings->name, server->backend) == 0) return &r->snapshot->backends[i];
+        if (strcmp(r->snapshot->backends[i].settings->name, name) == 0) return &r->snapshot->backends[i];
     return NULL;
 }
 
@@ -115,7 +115,7 @@ static void tell(const struct server *s, enum server_admin admin) {
 void runtime_set_admin(struct runtime *r, struct server *server, enum server_admin admin, void (*done)(void *arg),
                        void *arg) {
     enum server_admin before = server_admin_get(server);
-    const struct backend *b = backend_of(r, server);
+    const struct backend *b = backend_find(r, server->backend);
     struct change *c = xcalloc(1, sizeof *c);
     *c = (struct change){server, done, arg};
     if (admin == SERVER_READY && before != SERVER_READY && b)

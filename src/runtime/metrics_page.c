@@ -47,6 +47,8 @@ VALUE(resident_memory, p->facts.resident_bytes ? p->facts.resident_bytes : NONE)
 VALUE(worker_count, p->facts.workers)
 VALUE(connections_limit, p->facts.connections_limit)
 VALUE(lost_records, p->facts.log_lost)
+VALUE(reload_count, p->facts.reloads)
+VALUE(configuration_count, p->facts.configurations)
 
 static void put_with(const struct metrics_page *p, const struct subject *x, const char *name, const char *value,
                      uint64_t number) {
@@ -207,6 +209,9 @@ static const struct family families[] = {
     GAUGE(IN(PROCESS), "workers", "Worker threads", worker_count),
     GAUGE(IN(PROCESS), "connections_limit", "How many client connections are taken", connections_limit),
     COUNTER(IN(PROCESS), "log_lost_total", "Log records lost", lost_records),
+    COUNTER(IN(PROCESS), "reloads_total", "Configurations put in force after the first", reload_count),
+    GAUGE(IN(PROCESS), "configurations", "Configurations that exchanges go by, the one in force among them",
+          configuration_count),
 
     GAUGE(IN(FRONTENDS), "connections", "Client connections open now", frontend_connections),
     GAUGE(IN(FRONTENDS), "connections_limit", "How many client connections are taken", frontend_limit),

@@ -152,6 +152,7 @@ static void publish(struct reload *q, struct snapshot *s) {
     reload_apply_servers(r, before);
     runtime_check_servers(r);
     reload_watch(r, goes_back(q));
+    overrides_apply(r);
     runtime_broadcast(r, take_up, on_taken_up, q);
     reload_release(r, before); /* the control thread's own reference; the workers have theirs */
 }
@@ -302,8 +303,8 @@ void runtime_reload_state(const struct runtime *r, struct reload_state *out) {
                                  .confirm_us = !r->unconfirmed                ? 0
                                                : r->confirm_until_us > now_us ? r->confirm_until_us - now_us
                                                                               : 1,
+                                 .alive = runtime_snapshots_alive(r),
                                  .can_roll_back = r->previous != NULL};
-    LIST_FOR (node, &r->snapshots) out->alive++;
 }
 
 /* --- with the process ------------------------------------------------------------------------------------------- */

@@ -1,5 +1,6 @@
 /* reload_apply.c: what a configuration that comes into force means for what lives: servers, the log, limits. */
 #include "loomgate/runtime/drain.h"
+#include "loomgate/runtime/override.h"
 
 #include "runtime_internal.h"
 
@@ -10,6 +11,7 @@ static void take_maint(struct runtime *r, struct server *server, bool maint) {
     enum server_admin admin = server_admin_get(server);
     if (server->file_maint == maint) return;
     server->file_maint = maint;
+    if (override_find(r, server, OVERRIDE_ADMIN)) return;
     if (maint && admin == SERVER_READY) runtime_set_admin(r, server, SERVER_MAINT, NULL, NULL);
     if (!maint && admin == SERVER_MAINT) runtime_set_admin(r, server, SERVER_READY, NULL, NULL);
 }

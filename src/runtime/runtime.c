@@ -20,7 +20,7 @@ enum { LOG_PATIENCE_MS = 1000, DESCRIPTORS_ELSEWHERE = 64, PUMP_US = 100000, TIC
 /* Those who wait for a server go to the one that came back, or hear that none is left. */
 static void on_health_change(struct checks *c, struct server *server) {
     struct runtime *r = c->owner;
-    const struct backend *b = backend_of(r, server);
+    const struct backend *b = backend_find(r, server->backend);
     if (b) queue_pump(&b->group->queue, r->loop.now_us);
 }
 
@@ -238,6 +238,7 @@ static void runtime_stop(struct runtime *r) {
     for (unsigned i = 0; i < r->worker_count; i++) worker_fini(r->workers[i]);
     mailbox_deliver(&r->box); /* broadcasts that were under way come back */
     scrapes_fini(r);
+    runtime_taps_fini(r);
     for (unsigned i = 0; i < r->worker_count; i++) free(r->workers[i]);
     free(r->workers);
     for (size_t i = 0; i < LG_COUNT(r->signals); i++) ev_signal_stop(r->loop.ev, &r->signals[i]);
@@ -249,6 +250,7 @@ static void runtime_stop(struct runtime *r) {
     deadline_cancel(&r->grace);
     deadline_cancel(&r->pump);
     deadline_cancel(&r->tick);
+    overrides_fini(r);
     mailbox_fini(&r->box);
     loop_fini(&r->loop);
     notify_close(&r->notify);
@@ -277,6 +279,8 @@ int runtime_run(struct config *config, const struct runtime_source *source, cons
     deadline_init(&r->tick, on_tick);
     list_init(&r->drains);
     scrapes_init(r);
+    list_init(&r->taps);
+    list_init(&r->overrides);
     registry_init(&r->registry);
     checks_init(&r->checks, &r->loop, &r->metrics);
     r->checks.owner = r;

@@ -51,15 +51,14 @@ struct runtime {
     uint64_t start_us;
     struct deadline grace, pump, tick;
     struct scrapes scrapes;
-    struct list drains; /* of drain.c: servers whose drain has a limit of time */
+    struct list drains;    /* of drain.c: servers whose drain has a limit of time */
+    struct list taps;      /* of taps.c */
+    struct list overrides; /* of override.c */
     ev_signal signals[5];
     bool pid_written;
     const struct runtime_hooks *hooks; /* NULL: none */
     bool is_bound;                     /* on_bind was called */
 };
-
-/* drain.c: the server's backend in the configuration in force; NULL when it is in none any more. */
-const struct backend *backend_of(const struct runtime *r, const struct server *server);
 
 /* scrape.c */
 void scrapes_init(struct runtime *r);
@@ -102,5 +101,14 @@ void reload_watch_init(struct runtime *r);
 void reload_watch(struct runtime *r, bool as_they_are);
 /* These could not be applied: they are watched now, when they are those that were watched before. */
 void reload_watch_failed(struct runtime *r, const struct config_files *files, bool is_watched);
+
+/* taps.c: frees those that nobody closed; no worker runs any more. */
+void runtime_taps_fini(struct runtime *r);
+/* drain.c: of the configuration in force; NULL when it is not in it any more. */
+struct backend *backend_find(const struct runtime *r, const char *name);
+/* override.c: they hold in the configuration that is now in force, too. */
+void overrides_apply(struct runtime *r);
+/* override.c: forgets them all; the servers stay as they are. */
+void overrides_fini(struct runtime *r);
 
 #endif

@@ -5,6 +5,7 @@
  *                +- else: a draft begins, goes on a portion each turn, is given to all who wait, and kept a moment
  *
  * So many who ask at once cost one text, and a long one holds up nothing else. */
+
 #include "runtime_internal.h"
 
 #include <sys/resource.h>
@@ -45,7 +46,9 @@ static void take_facts(struct runtime *r, struct metrics_facts *facts) {
         .resident_bytes = runtime_resident_bytes(),
         .log_lost = log_lost(),
         .workers = r->worker_count,
+        .reloads = r->snapshot->number,
         .connections_limit = gate_limit(&r->gate),
+        .configurations = runtime_snapshots_alive(r),
         .memory = telemetry_memory(&r->registry.telemetry),
     };
     for (unsigned m = 0; m < METRIC_COUNT; m++) facts->counters[m] = runtime_metric(r, (enum metric)m);

@@ -137,6 +137,11 @@ void recorder_add_bytes(struct recorder *r, uint32_t id, uint64_t in, uint64_t o
     publish(&s->version);
 }
 
+void recorder_move(struct recorder *r, uint32_t id, enum gauge g, int by) {
+    if (id == SERIES_NONE) return;
+    add(&shard_get(r, id)->gauges[g], (uint64_t)(int64_t)by);
+}
+
 /* --- reading ---------------------------------------------------------------------------------------------------- */
 
 const struct shard *recorder_find(const struct recorder *r, uint32_t id) {

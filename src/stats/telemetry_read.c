@@ -70,6 +70,15 @@ void telemetry_totals(const struct telemetry *t, const struct series *s, struct 
     for (unsigned f = 0; f < FAILURE_COUNT; f++) out->causes[f] -= h->base_causes[f];
 }
 
+uint64_t telemetry_gauge(const struct telemetry *t, const struct series *s, enum gauge g) {
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < t->recorder_count; i++) {
+        const struct shard *shard = recorder_find(t->recorders[i], s->id);
+        if (shard) sum += atomic_load_explicit(&shard->gauges[g], memory_order_relaxed);
+    }
+    return sum;
+}
+
 void telemetry_distribution(const struct series *s, enum measure m, struct stats_distribution *out) {
     const struct history *h = s->history;
     *out = (struct stats_distribution){0};

@@ -236,13 +236,11 @@ class Bench:
                     samples[kind.name].append(sample)
                     say(f"checks {number + 1}/{self.options.rounds} {kind.name}: {sample[0]:.1f} us/check, "
                         f"{sample[1]:.2f} % of a core, {sample[2]:.0f}/s")
-        middle = {name: [statistics.median(column) for column in zip(*list_)] for name, list_ in samples.items() if list_}
-        each = {name: values[0] for name, values in middle.items()}
-        self.checks = [
-            [name, f"{values[1]:.2f}", f"{min(s[1] for s in samples[name]):.2f} to {max(s[1] for s in samples[name]):.2f}",
-             f"{values[0]:.1f}", self.ratio(each, name, "haproxy"), f"{values[2]:.0f}"]
-            for name, values in middle.items()
-        ]
+        middle = {name: statistics.median(s[0] for s in list_) for name, list_ in samples.items() if list_}
+        for name, each in middle.items():
+            _, core, rate = zip(*samples[name])
+            self.checks.append([name, f"{each:.1f}", self.ratio(middle, name, "haproxy"), f"{statistics.median(core):.2f}",
+                                f"{min(core):.2f} to {max(core):.2f}", f"{statistics.median(rate):.0f}"])
 
     def run_idle_row(self):
         """Memory that a client costs that is connected and silent; the kernel's part is not in it."""
@@ -324,9 +322,8 @@ def print_results(bench):
               "is healthy.\n")
         print(table(["", "CPU us", "min to max"], bench.guards))
     if bench.checks:
-        print(f"\n{field.CHECKED_SERVERS:,} servers at one address, each checked by HTTP once a second, and no load: CPU of one "
-              "core.\n")
-        print(table(["proxy", "% of a core", "min to max", "CPU us a check", "/ haproxy", "checks/s"], bench.checks))
+        print(f"\n{field.CHECKED_SERVERS:,} servers at one address, each checked by HTTP once a second; no load.\n")
+        print(table(["proxy", "CPU us a check", "/ haproxy", "% of a core", "min to max", "checks/s"], bench.checks))
     if bench.idle:
         print(f"\n{IDLE_CLIENTS:,} idle keep-alive clients: memory a client.\n")
         print(table(["proxy", "PSS KiB a client", "RSS KiB a client", "RSS MiB in all", *ratios], bench.idle))

@@ -54,7 +54,7 @@ def test_version(option):
     status, out, err = run(option)
     assert status == 0 and not err
     assert re.match(r"loomgate [0-9]+\.[0-9]+\.[0-9]+", out)
-    for library in ("libev", "libyaml", "llhttp"):
+    for library in ("libev", "libyaml", "llhttp", "pcre2"):
         assert re.search(library + r" [0-9]+\.[0-9]+", out), library
 
 

@@ -42,7 +42,7 @@ def commands():
 
 
 ROWS = list(commands())
-NOT_HERE = ("shutdown", "prompt")  # what ends the proxy, or shows more than an answer
+NOT_HERE = ("shutdown", "prompt", "stream stats", "stream events", "stream requests")  # ends it, or no one answer
 
 
 def test_there_are_commands():
@@ -61,7 +61,7 @@ def test_each_command(web, words, arguments, level, example):
     for lower in ("user", "operator"):
         if (level == "admin" or level == "operator" and lower == "user"):
             assert f"needs the level {level}" in control(web.gate, lower).error(f"{words} x", "denied")
-    if words not in NOT_HERE:
+    if words not in NOT_HERE and not words.startswith("stream"):
         answer = control(web.gate).raw_json(example.removesuffix(" json"))
         assert answer["ok"] or answer["error"] in ("no_such_server", "config", "unknown_command"), answer
 

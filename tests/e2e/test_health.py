@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from scale import IS_SANITIZED
-from support import FakeServer, eventually, web_config
+from support import FakeServer, eventually, web_config, write_config
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbusy"
@@ -275,6 +275,36 @@ def test_each_backend_has_its_own(loomgate, server):
     assert gate.fetch("/").status == 503
     with gate.client("other") as client:
         assert client.request("GET", "/").read_response().status == 200
+
+
+# ---- another configuration ----
+
+
+def reload(gate, config, count):
+    write_config(config, gate.path.parent, gate.path.name)
+    gate.signal(signal.SIGHUP)
+    gate.log.wait_count(lambda line: line.get("event") == "reloaded", count, "reloaded")
+
+
+def test_reload(loomgate, server):
+    """What was found stays; the new settings hold; who is not checked any more gets requests."""
+    good, bad = server(), server(BUSY)
+    gate = loomgate(checked(good, bad, http=CHECK))
+    wait_down(gate, bad)
+    seen = bad.requests
+    reload(gate, checked(good, bad, http={**CHECK, "method": "HEAD"}), 1)
+    eventually(lambda: bad.heads[-1].startswith(b"HEAD "), "a check by the new settings")
+    for _ in range(4):
+        assert gate.fetch("/").status == 200
+    assert bad.requests == seen and not events(gate, "server_up")
+    unchecked = checked(good, bad)
+    unchecked["backends"]["app"]["health"] = "off"
+    reload(gate, unchecked, 2)
+    for _ in range(4):
+        gate.fetch("/")
+    assert bad.requests == seen + 2
+    reload(gate, checked(good, bad, http=CHECK), 3)  # as if it was new
+    wait_down(gate, bad, 2)
 
 
 # ---- nonsense ----

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -244,6 +245,43 @@ def test_under_load_nothing_ever_decreases(loomgate, origin):
 
 
 @pytest.mark.threads
+def test_a_reload_keeps_what_was_counted(loomgate, origin, tmp_path):
+    """While it is asked all the time: what has kept its name goes on, what is new begins at nothing."""
+    a1, a2 = origin("-n", "a1"), origin("-n", "a2")
+    named = [{"name": "a1", "address": a1.address}, {"name": "a2", "address": a2.address}]
+
+    def config(*servers):
+        made = metrics_config(*servers, backend={"balance": "first"}, settings={"workers": 2})
+        for name, frontend in made["frontends"].items():
+            frontend["bind"] = [f"unix:{tmp_path}/{name}"]
+        return made
+
+    gate = loomgate(config(*named[:1], *many_servers(1000)))
+    with gate.client() as client:
+        for _ in range(20):
+            assert client.request("GET", "/size/10").read_response().status == 200
+    settled(gate, lambda m: m.count("loomgate_server_duration_seconds", backend="app", server="a1") == 20)
+    asking = [Client(gate.address("metrics")) for _ in range(8)]
+    for client in asking:
+        client.request("GET", "/metrics")
+    write_config(config(*named), tmp_path, gate.path.name)
+    gate.signal(signal.SIGHUP)
+    gate.logged(event="reloaded")
+    for client in asking:
+        with client:
+            parse(client.read_response().text)
+    with gate.client() as client:
+        for _ in range(5):
+            assert client.request("GET", "/size/10").read_response().status == 200
+    metrics = settled(gate, lambda m: m.count("loomgate_server_duration_seconds", backend="app", server="a1") == 25)
+    assert metrics.value("loomgate_frontend_exchanges_total", frontend="web") == 25
+    assert metrics.value("loomgate_backend_servers", backend="app") == 2
+    assert metrics.value("loomgate_server_usable", backend="app", server="a2") == 1
+    assert metrics.value("loomgate_reloads_total") == 1
+    assert settled(gate, lambda m: m.value("loomgate_configurations") == 1)
+
+
+@pytest.mark.threads
 def test_many_at_once_share_one_text(loomgate):
     gate = loomgate(metrics_config(*many_servers(1000), settings={"workers": 2}))
     clients = [Client(gate.address("metrics")) for _ in range(AT_ONCE)]
@@ -288,14 +326,18 @@ def test_a_slow_reader_gets_all_and_holds_up_nobody(loomgate, origin):
 
 
 def test_the_whole_request_is_limited(loomgate):
-    """A client that does not read is cut when timeouts.request is over."""
-    gate = loomgate(metrics_config(*many_servers(25_000), route={"timeouts": {"request": "500ms"}}))
+    """A client that does not read is cut when timeouts.request is over. (A machine that needs so long to write the text
+    answers 504.)"""
+    gate = loomgate(metrics_config(*many_servers(25_000), route={"timeouts": {"request": "1s"}}))
     with Client(gate.address("metrics"), rcvbuf=4096) as client:
         client.request("GET", "/metrics")
         record = gate.record(frontend="metrics")
-        assert (record["status"], record["cause"]) == (200, "request_timeout")
-        with pytest.raises(Cut):
-            client.read_response()
+        assert record["cause"] == "request_timeout" and record["status"] in (200, 504)
+        if record["status"] == 504:
+            assert client.read_response().status == 504
+        else:
+            with pytest.raises(Cut):
+                client.read_response()
 
 
 def test_it_ends_well_while_it_is_asked(loomgate):

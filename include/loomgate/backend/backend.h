@@ -9,12 +9,14 @@
 #include "loomgate/backend/registry.h"
 #include "loomgate/config/config.h"
 
-/* Part of a snapshot: immutable but for what the balancers, servers and the group share by themselves. */
+/* Part of a snapshot: immutable but for what the balancers, servers and the group share by themselves, and for which
+ * balancers there are. */
 struct backend {
     const struct backend_settings *settings;
+    const struct balance_ops *policy;
     struct balance_member *members, *backups; /* backups are picked when no member can be */
     uint32_t member_count, backup_count;
-    struct balancer *primary, *secondary;
+    _Atomic(struct balancer *) primary, secondary; /* see backend_reweigh() */
     struct group *group;
     struct series *series;
 };
@@ -44,12 +46,20 @@ void backend_release(const struct backend *b, struct lease *lease, enum breaker_
 /* How long until the first of the breakers that keep servers out may let a probe through; 0: none keeps any out. */
 uint64_t backend_wait_us(const struct backend *b, uint64_t now_us);
 
+/* A weight has changed: from now on balancers are used that know it. Those of before are the caller's, to be given to
+ * balancers_free() when no thread can be picking from them any more. Control thread. */
+struct balancers {
+    struct balancer *primary, *secondary;
+};
+struct balancers backend_reweigh(struct backend *b);
+void balancers_free(struct balancers *old);
+
 /* What its policy wants to know: a key for each pick, the servers' latencies. */
 static inline bool backend_wants_key(const struct backend *b) {
-    return b->primary->ops->wants_key;
+    return b->policy->wants_key;
 }
 static inline bool backend_wants_latency(const struct backend *b) {
-    return b->primary->ops->wants_latency;
+    return b->policy->wants_latency;
 }
 
 #endif

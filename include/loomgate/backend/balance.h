@@ -25,8 +25,13 @@ struct balance_member {
     struct server *server;
     const struct server_settings *settings; /* of this configuration */
     const struct breaker_settings *breaker;
-    uint32_t weight; /* 0: takes nothing */
+    uint32_t weight; /* of this configuration; member_base_weight() is in force */
 };
+
+/* In units of 1 / WEIGHT_ONE, before a ramp; 0: takes nothing. */
+static inline uint32_t member_base_weight(const struct balance_member *m) {
+    return server_weight(m->server, m->weight);
+}
 
 /* Why a server can be picked, or cannot: the first that holds, from below. */
 enum standing {
@@ -40,7 +45,8 @@ enum standing {
  */
 static inline enum standing member_standing(const struct balance_member *m, uint64_t now_us) {
     const struct server *s = m->server;
-    if (!m->weight || server_admin_get(s) != SERVER_READY || server_health_get(s) != SERVER_UP) return STANDING_OUT;
+    if (!member_base_weight(m) || server_admin_get(s) != SERVER_READY || server_health_get(s) != SERVER_UP)
+        return STANDING_OUT;
     if (!breaker_is_closed(&s->shared.breaker) && m->breaker->on && !m->breaker->observe &&
         !breaker_may_take(&s->shared.breaker, m->breaker, now_us))
         return STANDING_OPEN;
@@ -67,7 +73,8 @@ struct balance_ops {
     const char *name;   /* as in the configuration */
     bool wants_key;     /* pick_request.key is looked at */
     bool wants_latency; /* server.shared.latency is looked at: somebody must feed it */
-    /* The members and settings are borrowed for the balancer's life. */
+    /* The members and settings are borrowed for the balancer's life. Their base weights are those of now: when one
+     * changes, another balancer is to be made. */
     struct balancer *(*make)(const struct balance_member *members, uint32_t count,
                              const struct balance_settings *settings);
     void (*free)(struct balancer *b);

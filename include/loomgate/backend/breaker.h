@@ -4,6 +4,8 @@
  *   OPEN --`open` has passed (twice as long after each failed probe, up to max_open), an exchange comes--> HALF_OPEN
  *   HALF_OPEN lets `probes` exchanges through at a time; when max_open has passed and all still run, as many others
  *        --one of them fails--> OPEN          --`probes` of them have succeeded--> CLOSED, the window empty
+ *   any --held by an operator--> CLOSED or OPEN, which neither failures nor time change; released, it goes on from
+ * there
  *
  * The word holds state, generation, how often it opened in a row and, as the state needs it, the end of OPEN or what
  * became of the probes; it is replaced as a whole, so exactly one thread makes each transition and is told of it. The
@@ -72,7 +74,7 @@ void breaker_revoke(struct breaker *b, struct breaker_window *w, const struct br
 
 /* For views and answers. */
 enum breaker_state breaker_state_get(const struct breaker *b);
-/* OPEN: how long until it half-opens, at least 1; else 0. */
+/* OPEN: how long until it half-opens, at least 1; else, and while it is held, 0. */
 uint64_t breaker_wait_us(const struct breaker *b, uint64_t now_us);
 /* Requests and errors in the window now. */
 void breaker_window_read(const struct breaker_window *w, const struct breaker_settings *s, uint64_t now_us,
@@ -80,5 +82,10 @@ void breaker_window_read(const struct breaker_window *w, const struct breaker_se
 /* By an operator: closed, window empty; or open for so long. */
 void breaker_reset(struct breaker *b, struct breaker_window *w, uint64_t now_us, struct breaker_change *change);
 void breaker_trip(struct breaker *b, uint64_t now_us, uint64_t open_us, struct breaker_change *change);
+/* By an operator: pins it to CLOSED or OPEN. What is counted meanwhile changes nothing; a reset or a trip lets go. */
+void breaker_hold(struct breaker *b, enum breaker_state state, uint64_t now_us, struct breaker_change *change);
+/* Lets go: CLOSED stays so until a failure is too many, OPEN half-opens with the next exchange. */
+void breaker_release(struct breaker *b, uint64_t now_us);
+bool breaker_is_held(const struct breaker *b);
 
 #endif

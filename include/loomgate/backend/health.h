@@ -41,6 +41,11 @@ void checks_put(struct checks *c, struct server *server, const struct health_set
                 const struct server_settings *server_settings, uint64_t slow_start_us);
 void checks_end(struct checks *c);
 
+/* By an operator: the server is taken for that, whatever its checks say (they go on), until it is unpinned. Then it is
+ * what they say, or UP where there are none. on_change is not called. Control thread. */
+void health_pin(struct server *s, enum server_health health);
+void health_unpin(struct server *s);
+
 /* --- the rules, pure -------------------------------------------------------------------------------------------- */
 
 /* Counts a check of a server in that state: true when it goes over to the other one. */

@@ -40,7 +40,8 @@ struct pools {
     struct pool **v; /* by server id; made when first needed */
     unsigned size;
     struct slab sessions;
-    size_t idle; /* in all pools */
+    size_t idle;               /* in all pools */
+    struct recorder *recorder; /* told of each that becomes idle or is so no more; NULL: none */
     void *owner;
     void (*on_room)(struct pools *p); /* a session has become idle, or a descriptor free */
 };

@@ -20,6 +20,8 @@ enum server_health { SERVER_UP, SERVER_DOWN };
 /* What is known of its checks; the control thread's alone. */
 struct health_state {
     bool checked;            /* it is checked at all */
+    bool pinned;             /* an operator has decided, see health_pin() */
+    uint8_t found;           /* enum server_health: what the checks say */
     uint32_t streak;         /* checks in a row that speak against the state it is in */
     uint64_t checks, failed; /* since the start */
     uint64_t since_us;       /* in this state, CLOCK_MONOTONIC; 0: from the start */
@@ -47,10 +49,11 @@ struct server {
     struct {
         _Alignas(LG_CACHE_LINE) _Atomic uint32_t active; /* exchanges that use it now; see server_active() */
         _Atomic uint8_t admin;                           /* enum server_admin; one writer: the control thread */
-        _Atomic bool retired;   /* in no configuration in force; one writer: the control thread */
-        _Atomic uint8_t health; /* enum server_health; one writer: the control thread */
-        struct latency latency; /* of its answers; fed only where a policy wants it */
-        _Atomic uint64_t ramp;  /* see server_begin_ramp(); 0: none */
+        _Atomic bool retired;    /* in no configuration in force; one writer: the control thread */
+        _Atomic uint8_t health;  /* enum server_health; one writer: the control thread */
+        struct latency latency;  /* of its answers; fed only where a policy wants it */
+        _Atomic uint64_t ramp;   /* see server_begin_ramp(); 0: none */
+        _Atomic uint32_t weight; /* see server_set_weight(); 0: that of the configuration */
         struct breaker breaker;
         struct breaker_window window; /* on lines of its own */
     } shared;
@@ -97,6 +100,17 @@ uint32_t server_ramp_share(uint64_t ramp, uint64_t now_us);
 static inline uint32_t server_share(const struct server *s, uint64_t now_us) {
     uint64_t ramp = atomic_load_explicit(&s->shared.ramp, memory_order_relaxed);
     return ramp ? server_ramp_share(ramp, now_us) : SHARE_ONE;
+}
+
+/* An operator's weight instead of the configuration's, in units of 1 / WEIGHT_ONE; WEIGHT_OF_CONFIG takes it back.
+ * Control thread; backend_reweigh() is to follow. */
+enum { WEIGHT_ONE = 100, WEIGHT_MAX = 256, WEIGHT_OF_CONFIG = UINT32_MAX };
+static inline void server_set_weight(struct server *s, uint32_t weight) {
+    atomic_store_explicit(&s->shared.weight, weight + 1, memory_order_relaxed);
+}
+static inline uint32_t server_weight(const struct server *s, uint32_t of_config) {
+    uint32_t own = atomic_load_explicit(&s->shared.weight, memory_order_relaxed);
+    return own ? own - 1 : of_config * WEIGHT_ONE;
 }
 
 #endif

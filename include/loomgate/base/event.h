@@ -39,6 +39,11 @@ uint64_t event_last(void);
 /* Copies the first one that is kept and whose number is above `after`; false when there is none. Any thread. */
 bool event_next(uint64_t after, struct event *out);
 
+/* Calls `on_event` after each event from now on, on the thread that recorded it and under a lock: it must be short, and
+ * neither record events nor ask for any. One at a time; NULL: nobody. The one before is not called any more when this
+ * returns. */
+void event_watch(void (*on_event)(void *owner), void *owner);
+
 static inline struct slice event_message(const struct event *e) {
     return slice_from(e->text, e->message_len);
 }

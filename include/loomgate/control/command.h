@@ -12,7 +12,7 @@
 #include "loomgate/control/audit.h"
 #include "loomgate/control/line.h"
 #include "loomgate/control/view.h"
-#include "loomgate/runtime/runtime.h"
+#include "loomgate/runtime/override.h"
 
 /* A library that the program stands on. */
 struct control_library {
@@ -29,13 +29,20 @@ struct control_options {
     size_t library_count;
 };
 
+struct streams; /* what they share: src/control/command_stream_internal.h */
+
 /* What commands work on. */
 struct control {
     struct runtime *runtime;
     const struct control_options *options;
     struct audit audit;
     unsigned client_count; /* connections to control sockets */
+    struct streams *streams;
+    struct override_mark log_level; /* who set it last; `value` is not used */
 };
+/* Before the first call, with the options set; and behind the last one's end, or when all that go on are abandoned. */
+void control_start(struct control *control, struct runtime *runtime);
+void control_stop(struct control *control);
 
 enum command_error {
     COMMAND_UNKNOWN,
@@ -90,6 +97,7 @@ struct call {
     struct slice text; /* the command as it was written */
     struct arena arena;
     struct view view; /* what call_show() shows */
+    bool is_finite;   /* a stream that ends by itself: the client's end of input does not end it */
 
     /* Set by a command that answers later. */
     void *state;
@@ -137,6 +145,9 @@ bool call_word_is(const struct call *c, unsigned i, const char *keyword);
 /* Word `i` as a number or a duration; false: the call has failed, and ended. */
 LG_MUST_CHECK bool call_take_number(struct call *c, unsigned i, uint64_t max, uint64_t *out);
 LG_MUST_CHECK bool call_take_duration(struct call *c, unsigned i, uint64_t *us);
+
+/* `for DURATION` at word `*i`, which is moved behind it; *us is 0 without. False: the call has failed, and ended. */
+LG_MUST_CHECK bool call_take_for(struct call *c, unsigned *i, uint64_t *us);
 
 /* --- what a command is about ------------------------------------------------------------------------------------ */
 

@@ -38,6 +38,9 @@ int socket_connect(const struct addr *a, bool *done);
 bool socket_connect_again(int fd, const struct addr *a, bool *done);
 /* Ends a TCP connection by RST, also one that is not there yet; the socket can connect again. False for others. */
 bool socket_disconnect(int fd);
+/* For a socket whose owner sends at once when it connects (again): the last packet of the handshake waits for what is
+ * sent, which saves one. */
+void socket_defer_ack(int fd);
 /* SO_ERROR of a connecting socket: 0 when connected, else an errno. */
 int socket_error(int fd);
 /* accept4, non-blocking; -1 with errno. `peer` gets the peer's address. */

@@ -14,7 +14,7 @@ struct spares {
     sa_family_t family; /* of all of them */
 };
 
-/* socket_connect(), with a kept socket where there is one that fits. */
+/* socket_connect(), with a kept socket where there is one that fits. For who sends something at once. */
 int spares_connect(struct spares *s, const struct addr *to, bool *done);
 /* Takes a socket over that has no watcher any more and ends its connection by RST; keeps it when there is room. `to` is
  * where it was connected. */

@@ -4,6 +4,7 @@
 
 #include "loomgate/backend/pool.h"
 #include "loomgate/net/mailbox.h"
+#include "loomgate/proxy/tap.h"
 #include "loomgate/snapshot/snapshot.h"
 #include "loomgate/stats/metrics.h"
 
@@ -25,6 +26,7 @@ struct env {
     struct h1_scratch scratch;
     struct metrics metrics;
     struct recorder recorder;
+    struct taps taps;               /* who follows the exchanges live; mostly nobody */
     struct slab clients, exchanges; /* set up by their owners, client.c and exchange.c */
     struct slab waiters;            /* of struct waiter: in queues of backends, or their mail under way */
     struct mailbox *box;            /* of the worker: where the queues send it word */

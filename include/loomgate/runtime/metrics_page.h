@@ -13,8 +13,8 @@ struct metrics_facts {
     uint64_t counters[METRIC_COUNT];
     uint64_t now_us, start_unix_us, cpu_us;
     uint64_t resident_bytes; /* 0: not known */
-    uint64_t log_lost;
-    unsigned workers, connections_limit;
+    uint64_t log_lost, reloads;
+    unsigned workers, connections_limit, configurations;
     struct telemetry_memory memory;
 };
 

@@ -36,6 +36,13 @@ enum tally {
     TALLY_COUNT = TALLY_SUM_US + MEASURE_COUNT
 };
 
+/* What is now, of one worker's part. */
+enum gauge {
+    GAUGE_ACTIVE, /* of a frontend: exchanges that run */
+    GAUGE_IDLE,   /* of a server: connections that wait for an exchange */
+    GAUGE_COUNT
+};
+
 /* How an exchange or a try went. */
 #define SAMPLE_NONE UINT64_MAX /* a duration that there is not */
 struct sample {
@@ -53,6 +60,7 @@ struct bucket_block {
 
 struct shard {
     _Alignas(LG_CACHE_LINE) _Atomic uint64_t tallies[TALLY_COUNT];
+    _Atomic uint64_t gauges[GAUGE_COUNT];
     _Atomic(_Atomic uint64_t *) causes;   /* FAILURE_COUNT errors by cause; NULL: none yet */
     _Atomic uint32_t version;             /* moves after everything else of a sample */
     _Atomic uint32_t made[MEASURE_COUNT]; /* a bit for each of `blocks` that there is; published after it */
@@ -82,6 +90,9 @@ void recorder_fini(struct recorder *r);
 void recorder_add(struct recorder *r, const uint32_t *ids, unsigned count, const struct sample *s);
 /* Bytes that come to light after their try has been counted. */
 void recorder_add_bytes(struct recorder *r, uint32_t id, uint64_t in, uint64_t out);
+
+/* One more or one less of it; SERIES_NONE is passed over. */
+void recorder_move(struct recorder *r, uint32_t id, enum gauge g, int by);
 
 /* Any thread: the shard of a series; NULL when nothing has been recorded for it here. */
 const struct shard *recorder_find(const struct recorder *r, uint32_t id);

@@ -95,6 +95,9 @@ struct stats_totals {
 };
 void telemetry_totals(const struct telemetry *t, const struct series *s, struct stats_totals *out);
 
+/* What is now, over all workers; momentarily off by what moves meanwhile. */
+uint64_t telemetry_gauge(const struct telemetry *t, const struct series *s, enum gauge g);
+
 /* A cumulative histogram since the series came, to the last tick; for Prometheus. below[i] durations were less than
  * histogram_block_limit_us(i); `count` is the last of them. QUEUE: only those who waited. */
 struct stats_distribution {

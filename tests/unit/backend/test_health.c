@@ -184,6 +184,9 @@ static void checks_come_faster_while_the_state_is_changing(void **state) {
     assert_int_equal(health_delay_us(&changing, &settings, 1), 500);
     settings.fast_interval_us = 10000; /* never slower than without */
     assert_int_equal(health_delay_us(&changing, &settings, 1), 9000);
+    settings.interval_us = settings.fast_interval_us = UINT64_MAX / 2; /* the longest that can be written */
+    settings.jitter = 1;
+    assert_in_range(health_delay_us(&changing, &settings, UINT64_MAX), 1, UINT64_MAX / 4);
 }
 
 /* --- HTTP ------------------------------------------------------------------------------------------------------- */
@@ -596,6 +599,52 @@ static void a_result_that_comes_in_maintenance_is_dropped(void **state) {
     answer(OK);
 }
 
+/* --- pinned ----------------------------------------------------------------------------------------------------- */
+
+static void pinned_checks_change_nothing(void **state) {
+    (void)state;
+    check(&server);
+    health_pin(&server, SERVER_UP);
+    for (unsigned i = 0; i < 4; i++) answer(BUSY);
+    assert_true(is_up(&server));
+    assert_int_equal(changes, 0);
+    assert_int_equal(server.health.found, SERVER_DOWN);
+    assert_int_equal(server.health.failed, 4);
+    health_unpin(&server);
+    assert_false(is_up(&server)); /* what they have found meanwhile */
+    answer(OK);
+    answer(OK);
+    assert_true(is_up(&server));
+    assert_int_equal(changes, 1);
+    health_pin(&server, SERVER_DOWN);
+    assert_false(is_up(&server));
+    answer(OK);
+    assert_false(is_up(&server));
+    health_unpin(&server);
+    assert_true(is_up(&server));
+}
+
+static void pinned_without_checks(void **state) {
+    (void)state;
+    health_pin(&server, SERVER_DOWN);
+    assert_false(is_up(&server));
+    settings.starts_down = true;
+    check(&server); /* is checked from now on */
+    answer(OK);
+    answer(OK);
+    assert_false(is_up(&server));
+    assert_int_equal(server.health.found, SERVER_UP);
+    checks_begin(&checks);
+    checks_end(&checks); /* and no more */
+    assert_false(is_up(&server));
+    assert_true(server.health.pinned);
+    assert_int_equal(changes, 0);
+    health_unpin(&server);
+    assert_true(is_up(&server));
+}
+
+/* --- which servers, once more ----------------------------------------------------------------------------------- */
+
 static void a_server_that_stays_keeps_its_state(void **state) {
     (void)state;
     check(&server);
@@ -730,6 +779,8 @@ int main(void) {
         CHECK(a_proxy_header_tells_of_no_client),
         CHECK(a_server_in_maintenance_rests),
         CHECK(a_result_that_comes_in_maintenance_is_dropped),
+        CHECK(pinned_checks_change_nothing),
+        CHECK(pinned_without_checks),
         CHECK(a_server_that_stays_keeps_its_state),
         CHECK(a_check_under_way_begins_anew),
         CHECK(a_shorter_interval_holds_at_once),

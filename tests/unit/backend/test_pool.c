@@ -1,6 +1,8 @@
 /* test_pool.c: sessions to servers: last used first, as many as asked for, only live ones. */
 #include "loomgate/backend/pool.h"
 
+#include "loomgate/stats/telemetry.h"
+
 #include "../../support/conn_pair.h"
 
 #include <unistd.h>
@@ -14,6 +16,8 @@ static struct loop loop;
 static struct h1_scratch scratch;
 static struct pools pools;
 static struct server server, other;
+static struct series series[] = {{.id = 3}, {.id = 4}};
+static struct recorder recorder;
 static struct pool_settings settings;
 static struct session_timeouts timeouts;
 static struct peer peers[PEERS];
@@ -48,8 +52,10 @@ static int set_up(void **state) {
     loop_init(&loop);
     pools_init(&pools, &loop, &scratch);
     pools.on_room = on_room;
-    server = (struct server){.name = "s1", .id = 0};
-    other = (struct server){.name = "s2", .id = 40}; /* pools are made as ids come */
+    recorder_init(&recorder);
+    pools.recorder = &recorder;
+    server = (struct server){.name = "s1", .id = 0, .series = &series[0]};
+    other = (struct server){.name = "s2", .id = 40, .series = &series[1]}; /* pools are made as ids come */
     settings = (struct pool_settings){.max_idle = 4};
     timeouts = (struct session_timeouts){TIME_US, TIME_US, TIME_US};
     for (unsigned i = 0; i < PEERS; i++) peers[i] = (struct peer){.fd = -1};
@@ -58,10 +64,20 @@ static int set_up(void **state) {
     return 0;
 }
 
+/* As others are told of it. */
+static uint64_t idle_told(const struct server *s) {
+    const struct shard *shard = recorder_find(&recorder, s->series->id);
+    return shard ? atomic_load(&shard->gauges[GAUGE_IDLE]) : 0;
+}
+
 static int tear_down(void **state) {
     (void)state;
+    assert_int_equal(idle_told(&server) + idle_told(&other), pools.idle);
     pools_close_idle(&pools);
     assert_int_equal(pools.idle, 0);
+    assert_true(idle_told(&server) == 0 && idle_told(&other) == 0);
+    recorder_fini(&recorder);
+    pools.recorder = NULL;
     for (unsigned i = 0; i < PEERS; i++) peer_close(&peers[i]);
     loop_turns(&loop, 2);
     assert_int_equal(pools.sessions.in_use, 0);
@@ -139,6 +155,7 @@ static void servers_do_not_share(void **state) {
     answer(0);
     use(1);
     assert_int_equal(pools.idle, 2);
+    assert_true(idle_told(&server) == 1 && idle_told(&other) == 1);
     struct server_session *s = pool_take(&pools, &other, false);
     assert_non_null(s);
     assert_ptr_equal(s->server, &other);

@@ -97,12 +97,34 @@ static void test_threads(void **state) {
     assert_int_equal(count, EVENTS_KEPT);
 }
 
+/* --- who is told ------------------------------------------------------------------------------------------------ */
+
+static void count_call(void *owner) {
+    ++*(unsigned *)owner;
+}
+
+static void test_watched(void **state) {
+    pthread_t threads[THREADS];
+    unsigned first = 0, second = 0;
+    (void)state;
+    log_set_level(LEVEL_ERROR);
+    event_watch(count_call, &first);
+    event_info("one", NULL);
+    event_watch(count_call, &second);
+    for (intptr_t i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, record_many, (void *)i), 0);
+    for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    event_watch(NULL, NULL);
+    event_info("another", NULL);
+    assert_int_equal(first, 1);
+    assert_int_equal(second, THREADS * EACH);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kept),
-        cmocka_unit_test_setup_teardown(test_logged, folder_make, folder_remove),
-        cmocka_unit_test(test_too_large),
-        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_kept),      cmocka_unit_test_setup_teardown(test_logged, folder_make, folder_remove),
+        cmocka_unit_test(test_too_large), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_watched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

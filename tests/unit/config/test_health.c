@@ -124,7 +124,7 @@ struct wrong {
 
 static void refused(void **state) {
     static const struct wrong rows[] = {
-        {"health: on", "'health' takes a map or 'off', not a scalar"},
+        {"health: on", "health needs 'http' or 'tcp'"},
         {"health: ", "'health' has no value"},
         {"health: {}", "health needs 'http' or 'tcp'|hint: write health: {http: {path: /}}"},
         {"health: {interval: 1s}", "health needs 'http' or 'tcp'"},

@@ -137,7 +137,7 @@ struct wrong {
 
 static void refused(void **state) {
     static const struct wrong rows[] = {
-        {"breaker: on", "'breaker' takes a map or 'off', not a scalar"},
+        {"breaker: perhaps", "'breaker' takes a map, 'on' or 'off', not a scalar"},
         {"breaker: {error_rate: 150%}", "'error_rate': '150%' is not a ratio"},
         {"breaker: {probs: 3}", "unknown key 'probs' in breaker|did you mean 'probes'?"},
         {"breaker: {probes: 0}", "'probes': 0 is too small|allowed: 1 to 100"},

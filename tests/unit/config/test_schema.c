@@ -153,7 +153,7 @@ static void test_reads(void **state) {
 static void test_refuses(void **state) {
     static const char *const rows[][2] = {
         {"{small: 65536}", "'small': 65536 is too large"}, {"{medium: 0}", "'medium': 0 is too small"},
-        {"{inner: {wait: 61s}}", "allowed: 0 to 1m"},      {"{inner: on}", "takes a map or 'off'"},
+        {"{inner: {wait: 61s}}", "allowed: 0 to 1m"},      {"{inner: perhaps}", "takes a map, 'on' or 'off'"},
         {"{color: blue}", "allowed: red, green"},          {"{later: true}", "'later: true' is not supported yet"},
         {"{items: {a: b}}", "'items' takes a list"},       {"{words: [[a]]}", "'words' takes text, not a list"},
         {"{pairs: a}", "takes a map of names to texts"},   {"{smal: 1}", "did you mean 'small'?"},

@@ -57,6 +57,7 @@ static int set_up(void **state) {
     log_set_level(LEVEL_ERROR);
     runtime = (struct runtime){.state = RUNTIME_RUNNING};
     loop_init(&runtime.loop);
+    list_init(&runtime.overrides);
     registry_init(&runtime.registry);
     runtime.snapshot = snapshot_build(make_config(), &runtime.registry, &e);
     assert_non_null(runtime.snapshot);
@@ -135,7 +136,7 @@ static void the_nearest_command_is_told(void **state) {
                            "'show servers'?\n"));
     assert_non_null(strstr(ask("braeker reset app"), "did you mean 'breaker reset'?"));
     assert_non_null(strstr(ask("qiut"), "did you mean 'quit'?"));
-    assert_non_null(strstr(ask("breaker"), "'breaker' goes on with: reset, trip"));
+    assert_non_null(strstr(ask("breaker"), "'breaker' goes on with: reset, trip, hold, release"));
     assert_non_null(strstr(ask("xyz"), "'help' lists"));
     assert_non_null(strstr(ask("\x01\xff"), "'\\x01\\xff'"));
 }
@@ -313,6 +314,9 @@ static void words_as_values(void **state) {
     assert_true(call_word_is(c, 1, "for"));
     assert_false(call_word_is(c, 9, "for"));
     assert_true(call_take_duration(c, 2, &value) && value == 90000000);
+    unsigned at = 1;
+    assert_true(call_take_for(c, &at, &value) && value == 90000000 && at == 3);
+    assert_true(call_take_for(c, &at, &value) && value == 0 && at == 3);
     assert_true(call_take_number(c, 3, 12, &value) && value == 12);
     assert_false(call_take_number(c, 3, 11, &value));
     assert_string_equal(answer, "error: usage: '12' is not a number from 0 to 11\n\n");
@@ -325,6 +329,15 @@ static void words_as_values(void **state) {
     c->command = command_find(&c->words);
     assert_false(call_take_duration(c, 0, &value));
     assert_int_equal(ends, 3);
+    static const char *const bad[] = {"show events for", "show events for 0", "show events for 8761h"};
+    for (unsigned i = 0; i < LG_COUNT(bad); i++) {
+        c = make(CONTROL_USER, bad[i]);
+        c->command = command_find(&c->words);
+        answer[answer_len = 0] = '\0';
+        at = 0;
+        assert_false(call_take_for(c, &at, &value));
+        assert_non_null(strstr(answer, "error: usage: "));
+    }
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

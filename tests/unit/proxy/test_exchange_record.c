@@ -167,6 +167,51 @@ static void without_an_access_log_only_the_counters_move(void **state) {
     assert_int_equal(metrics_sum(&shard, 1, METRIC_bytes_out_total), 200);
 }
 
+static unsigned tapped;
+
+static bool take_tapped(void *owner, struct slice line) {
+    assert_true(json_is_valid(line));
+    assert_member(line, "status", owner);
+    assert_member(line, "server", "\"s1\"");
+    tapped++;
+    return true;
+}
+
+static void ring_no_bell(struct mail *bell, void *receiver) {
+    (void)receiver;
+    taps_hear(bell);
+}
+
+/* A tap gets the records of a frontend with an access log, and of one without. */
+static void follow(bool has_log) {
+    struct tap *tap = tap_new(NULL, NULL);
+    tapped = 0;
+    pb.web->access_log.on = has_log;
+    proxy_build();
+    pb.web->access_log.on = true;
+    taps_attach(&pb.env.taps, tap, &pb.box, ring_no_bell);
+    proxy_add_idle();
+    proxy_get("/");
+    answer_over_back(204);
+    assert_true(tap_read(tap, take_tapped, (char *)"204"));
+    assert_int_equal(tapped, 1);
+    taps_detach(tap);
+    tap_free(tap);
+}
+
+static void a_tap_needs_no_access_log(void **state) {
+    (void)state;
+    follow(false);
+    log_fini(1000);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
+static void a_tap_takes_nothing_from_the_access_log(void **state) {
+    (void)state;
+    follow(true);
+    assert_member(written(), "status", "204");
+}
+
 static void failures_are_counted_by_blame(void **state) {
     (void)state;
     static const struct {
@@ -311,6 +356,8 @@ int main(void) {
         TEST(a_response_that_was_cut_keeps_its_status),
         TEST(tries_are_told_one_by_one),
         TEST(without_an_access_log_only_the_counters_move),
+        TEST(a_tap_needs_no_access_log),
+        TEST(a_tap_takes_nothing_from_the_access_log),
         TEST(failures_are_counted_by_blame),
         TEST(an_exchange_counts_for_all_it_went_through),
         TEST(an_answer_of_our_own_counts_for_no_backend),

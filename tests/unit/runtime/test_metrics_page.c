@@ -39,6 +39,8 @@ static int set_up(void **state) {
     config_add_server(config, app, "a1", &at);
     facts = (struct metrics_facts){.start_unix_us = 1795419541159000, .cpu_us = 1500000, .workers = 2};
     facts.connections_limit = 100;
+    facts.reloads = 3;
+    facts.configurations = 2;
     facts.memory = (struct telemetry_memory){1, 2, 3};
     return 0;
 }
@@ -154,62 +156,68 @@ static void an_idle_process(void **state) {
     write_page();
     const char *rest = strstr(text, "# HELP loomgate_build_info");
     assert_non_null(rest);
-    assert_string_equal(rest,
-                        "# HELP loomgate_build_info Always 1; what runs\n"
-                        "# TYPE loomgate_build_info gauge\n"
-                        "loomgate_build_info{version=\"" LG_VERSION "\"} 1\n"
-                        "# HELP loomgate_start_time_seconds When it began to serve, since 1970\n"
-                        "# TYPE loomgate_start_time_seconds gauge\n"
-                        "loomgate_start_time_seconds 1795419541.159\n"
-                        "# HELP loomgate_cpu_seconds_total Time that it ran on processors, in the kernel too\n"
-                        "# TYPE loomgate_cpu_seconds_total counter\n"
-                        "loomgate_cpu_seconds_total 1.5\n"
-                        "# HELP loomgate_telemetry_memory_bytes Memory that the analytics take, by part\n"
-                        "# TYPE loomgate_telemetry_memory_bytes gauge\n"
-                        "loomgate_telemetry_memory_bytes{part=\"shards\"} 1\n"
-                        "loomgate_telemetry_memory_bytes{part=\"windows\"} 2\n"
-                        "loomgate_telemetry_memory_bytes{part=\"series\"} 3\n"
-                        "# HELP loomgate_workers Worker threads\n"
-                        "# TYPE loomgate_workers gauge\n"
-                        "loomgate_workers 2\n"
-                        "# HELP loomgate_connections_limit How many client connections are taken\n"
-                        "# TYPE loomgate_connections_limit gauge\n"
-                        "loomgate_connections_limit 100\n"
-                        "# HELP loomgate_log_lost_total Log records lost\n"
-                        "# TYPE loomgate_log_lost_total counter\n"
-                        "loomgate_log_lost_total 0\n"
-                        "# HELP loomgate_frontend_connections Client connections open now\n"
-                        "# TYPE loomgate_frontend_connections gauge\n"
-                        "loomgate_frontend_connections{frontend=\"web\"} 0\n"
-                        "# HELP loomgate_backend_active Exchanges that use its servers now\n"
-                        "# TYPE loomgate_backend_active gauge\n"
-                        "loomgate_backend_active{backend=\"app\"} 0\n"
-                        "# HELP loomgate_backend_queued Exchanges that wait for one of its servers now\n"
-                        "# TYPE loomgate_backend_queued gauge\n"
-                        "loomgate_backend_queued{backend=\"app\"} 0\n"
-                        "# HELP loomgate_backend_servers Servers that it has\n"
-                        "# TYPE loomgate_backend_servers gauge\n"
-                        "loomgate_backend_servers{backend=\"app\"} 1\n"
-                        "# HELP loomgate_backend_servers_usable Servers that may be picked, or are only full\n"
-                        "# TYPE loomgate_backend_servers_usable gauge\n"
-                        "loomgate_backend_servers_usable{backend=\"app\"} 1\n"
-                        "# HELP loomgate_server_active Exchanges that use it now\n"
-                        "# TYPE loomgate_server_active gauge\n"
-                        "loomgate_server_active{backend=\"app\",server=\"a1\"} 0\n"
-                        "# HELP loomgate_server_usable 1: it may be picked, or is only full\n"
-                        "# TYPE loomgate_server_usable gauge\n"
-                        "loomgate_server_usable{backend=\"app\",server=\"a1\"} 1\n"
-                        "# HELP loomgate_server_weight Its weight now: less than the configured one while it ramps up\n"
-                        "# TYPE loomgate_server_weight gauge\n"
-                        "loomgate_server_weight{backend=\"app\",server=\"a1\"} 1\n"
-                        "# HELP loomgate_server_health_up 1: its health checks say so, or there are none\n"
-                        "# TYPE loomgate_server_health_up gauge\n"
-                        "loomgate_server_health_up{backend=\"app\",server=\"a1\"} 1\n"
-                        "# HELP loomgate_server_admin_state 1: what the operator wants of it\n"
-                        "# TYPE loomgate_server_admin_state gauge\n"
-                        "loomgate_server_admin_state{backend=\"app\",server=\"a1\",state=\"ready\"} 1\n"
-                        "loomgate_server_admin_state{backend=\"app\",server=\"a1\",state=\"drain\"} 0\n"
-                        "loomgate_server_admin_state{backend=\"app\",server=\"a1\",state=\"maint\"} 0\n");
+    assert_string_equal(
+        rest, "# HELP loomgate_build_info Always 1; what runs\n"
+              "# TYPE loomgate_build_info gauge\n"
+              "loomgate_build_info{version=\"" LG_VERSION "\"} 1\n"
+              "# HELP loomgate_start_time_seconds When it began to serve, since 1970\n"
+              "# TYPE loomgate_start_time_seconds gauge\n"
+              "loomgate_start_time_seconds 1795419541.159\n"
+              "# HELP loomgate_cpu_seconds_total Time that it ran on processors, in the kernel too\n"
+              "# TYPE loomgate_cpu_seconds_total counter\n"
+              "loomgate_cpu_seconds_total 1.5\n"
+              "# HELP loomgate_telemetry_memory_bytes Memory that the analytics take, by part\n"
+              "# TYPE loomgate_telemetry_memory_bytes gauge\n"
+              "loomgate_telemetry_memory_bytes{part=\"shards\"} 1\n"
+              "loomgate_telemetry_memory_bytes{part=\"windows\"} 2\n"
+              "loomgate_telemetry_memory_bytes{part=\"series\"} 3\n"
+              "# HELP loomgate_workers Worker threads\n"
+              "# TYPE loomgate_workers gauge\n"
+              "loomgate_workers 2\n"
+              "# HELP loomgate_connections_limit How many client connections are taken\n"
+              "# TYPE loomgate_connections_limit gauge\n"
+              "loomgate_connections_limit 100\n"
+              "# HELP loomgate_log_lost_total Log records lost\n"
+              "# TYPE loomgate_log_lost_total counter\n"
+              "loomgate_log_lost_total 0\n"
+              "# HELP loomgate_reloads_total Configurations put in force after the first\n"
+              "# TYPE loomgate_reloads_total counter\n"
+              "loomgate_reloads_total 3\n"
+              "# HELP loomgate_configurations Configurations that exchanges go by, the one in force among them\n"
+              "# TYPE loomgate_configurations gauge\n"
+              "loomgate_configurations 2\n"
+              "# HELP loomgate_frontend_connections Client connections open now\n"
+              "# TYPE loomgate_frontend_connections gauge\n"
+              "loomgate_frontend_connections{frontend=\"web\"} 0\n"
+              "# HELP loomgate_backend_active Exchanges that use its servers now\n"
+              "# TYPE loomgate_backend_active gauge\n"
+              "loomgate_backend_active{backend=\"app\"} 0\n"
+              "# HELP loomgate_backend_queued Exchanges that wait for one of its servers now\n"
+              "# TYPE loomgate_backend_queued gauge\n"
+              "loomgate_backend_queued{backend=\"app\"} 0\n"
+              "# HELP loomgate_backend_servers Servers that it has\n"
+              "# TYPE loomgate_backend_servers gauge\n"
+              "loomgate_backend_servers{backend=\"app\"} 1\n"
+              "# HELP loomgate_backend_servers_usable Servers that may be picked, or are only full\n"
+              "# TYPE loomgate_backend_servers_usable gauge\n"
+              "loomgate_backend_servers_usable{backend=\"app\"} 1\n"
+              "# HELP loomgate_server_active Exchanges that use it now\n"
+              "# TYPE loomgate_server_active gauge\n"
+              "loomgate_server_active{backend=\"app\",server=\"a1\"} 0\n"
+              "# HELP loomgate_server_usable 1: it may be picked, or is only full\n"
+              "# TYPE loomgate_server_usable gauge\n"
+              "loomgate_server_usable{backend=\"app\",server=\"a1\"} 1\n"
+              "# HELP loomgate_server_weight Its weight now: less than the configured one while it ramps up\n"
+              "# TYPE loomgate_server_weight gauge\n"
+              "loomgate_server_weight{backend=\"app\",server=\"a1\"} 1\n"
+              "# HELP loomgate_server_health_up 1: its health checks say so, or there are none\n"
+              "# TYPE loomgate_server_health_up gauge\n"
+              "loomgate_server_health_up{backend=\"app\",server=\"a1\"} 1\n"
+              "# HELP loomgate_server_admin_state 1: what the operator wants of it\n"
+              "# TYPE loomgate_server_admin_state gauge\n"
+              "loomgate_server_admin_state{backend=\"app\",server=\"a1\",state=\"ready\"} 1\n"
+              "loomgate_server_admin_state{backend=\"app\",server=\"a1\",state=\"drain\"} 0\n"
+              "loomgate_server_admin_state{backend=\"app\",server=\"a1\",state=\"maint\"} 0\n");
 }
 
 static void what_is_known_is_told(void **state) {
@@ -241,6 +249,7 @@ static void frontends_and_backends(void **state) {
     expect("loomgate_backend_servers{backend=\"app\"} 1\nloomgate_backend_servers{backend=\"empty\"} 0\n");
     atomic_store(&server(0, 0)->shared.active, 0);
     atomic_store(&snapshot->backends[0].group->queue.waiting, 0);
+    atomic_store(&snapshot->frontends[0].gate->open, 0);
 }
 
 /* Backups are servers too, behind the others. */

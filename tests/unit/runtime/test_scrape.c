@@ -2,6 +2,8 @@
  * and what is left when the process stops meanwhile. */
 #include "../../../src/runtime/runtime_internal.h"
 
+#include "loomgate/runtime/reload.h"
+
 #include "../../support/addr_make.h"
 #include "../../support/config_make.h"
 #include "../../support/loop_run.h"
@@ -22,6 +24,8 @@ static int set_up(void **state) {
     loop_init(&r->loop);
     mailbox_init(&r->box, &r->loop, r);
     registry_init(&r->registry);
+    list_init(&r->snapshots);
+    list_init(&r->drains);
     scrapes_init(r);
     config = config_make();
     config_add_frontend(config, "web");
@@ -32,6 +36,7 @@ static void build(void) {
     struct error e;
     r->snapshot = snapshot_build(config, &r->registry, &e);
     assert_non_null(r->snapshot);
+    list_push_back(&r->snapshots, &r->snapshot->node);
     r->worker_count = WORKERS;
     r->workers = xcalloc(WORKERS, sizeof(struct worker *));
     for (unsigned i = 0; i < WORKERS; i++) {
@@ -162,6 +167,38 @@ static void all_who_ask_meanwhile_are_given_the_same(void **state) {
     assert_int_equal(r->snapshot->refs, 1);
 }
 
+/* What is being written is of the configuration that was in force; that lives on until it is done. */
+static void a_reload_may_come_in_between(void **state) {
+    (void)state;
+    struct error e;
+    add_many_servers();
+    build();
+    ask(0);
+    mailbox_deliver(&r->box);
+    struct snapshot *before = r->snapshot;
+    assert_ptr_equal(r->scrapes.snapshot, before);
+    config = config_make();
+    config_add_frontend(config, "other");
+    r->snapshot = snapshot_build(config, &r->registry, &e);
+    assert_non_null(r->snapshot);
+    list_push_back(&r->snapshots, &r->snapshot->node);
+    reload_release(r, before);
+    assert_int_equal(runtime_snapshots_alive(r), 2);
+    LOOP_UNTIL(&r->loop, is_answered(0));
+    assert_true(r->workers[0]->metrics->bytes > SERVERS_MANY * 200);
+    open_letter(0);
+    while (runtime_snapshots_alive(r) == 2) { /* the workers' pools are looked through */
+        for (unsigned i = 0; i < WORKERS; i++) mailbox_deliver(&r->workers[i]->box);
+        mailbox_deliver(&r->box);
+    }
+    deadline_cancel(&r->scrapes.stale);
+    exposition_unref(r->scrapes.text);
+    r->scrapes.text = NULL;
+    ask_and_wait(0);
+    assert_true(r->workers[0]->metrics->bytes < SERVERS_MANY);
+    open_letter(0);
+}
+
 /* --- stopping: the tear-down finds what is left --------------------------------------------------------------------
  */
 
@@ -191,13 +228,10 @@ static void it_may_stop_before_the_answer_is_read(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(a_text_is_written_and_kept),
-        TEST(a_kept_text_is_not_kept_for_long),
-        TEST(a_worker_asks_once),
-        TEST(all_who_ask_meanwhile_are_given_the_same),
-        TEST(it_may_stop_before_the_question_comes),
-        TEST(it_may_stop_while_it_writes),
-        TEST(it_may_stop_before_the_answer_is_read),
+        TEST(a_text_is_written_and_kept),   TEST(a_kept_text_is_not_kept_for_long),
+        TEST(a_worker_asks_once),           TEST(all_who_ask_meanwhile_are_given_the_same),
+        TEST(a_reload_may_come_in_between), TEST(it_may_stop_before_the_question_comes),
+        TEST(it_may_stop_while_it_writes),  TEST(it_may_stop_before_the_answer_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -91,6 +91,19 @@ static void memory_follows_traffic(void **state) {
     assert_int_equal((uintptr_t)recorder_find(&r, 3) % LG_CACHE_LINE, 0);
 }
 
+static void what_is_now(void **state) {
+    (void)state;
+    recorder_move(&r, SERIES_NONE, GAUGE_IDLE, 1);
+    assert_int_equal(atomic_load(&r.bytes), RECORDER_CHUNKS * sizeof *r.chunks);
+    for (int i = 0; i < 3; i++) recorder_move(&r, 9, GAUGE_IDLE, 1);
+    recorder_move(&r, 9, GAUGE_ACTIVE, 1);
+    recorder_move(&r, 9, GAUGE_IDLE, -1);
+    const struct shard *s = recorder_find(&r, 9);
+    assert_int_equal(atomic_load(&s->gauges[GAUGE_IDLE]), 2);
+    assert_int_equal(atomic_load(&s->gauges[GAUGE_ACTIVE]), 1);
+    assert_int_equal(atomic_load(&s->version), 0); /* nothing for a tick to take */
+}
+
 static void what_is_an_error(void **state) {
     (void)state;
     static const struct {
@@ -120,6 +133,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(all_of_a_sample_is_counted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bytes_that_come_later, set_up, tear_down),
         cmocka_unit_test_setup_teardown(memory_follows_traffic, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_now, set_up, tear_down),
         cmocka_unit_test(what_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -151,12 +151,24 @@ static void distributions_since_ever(void **state) {
     assert_int_equal(d.below[31], 2800);
 }
 
+static void gauges_are_of_all_workers(void **state) {
+    (void)state;
+    assert_int_equal(telemetry_gauge(&tb.t, tb.server, GAUGE_IDLE), 0);
+    for (unsigned i = 0; i < BED_WORKERS; i++) recorder_move(&tb.workers[i], tb.server->id, GAUGE_IDLE, 1);
+    recorder_move(&tb.workers[2], tb.server->id, GAUGE_IDLE, -1);
+    recorder_move(&tb.workers[1], tb.server->id, GAUGE_ACTIVE, 1);
+    assert_int_equal(telemetry_gauge(&tb.t, tb.server, GAUGE_IDLE), BED_WORKERS - 1);
+    assert_int_equal(telemetry_gauge(&tb.t, tb.server, GAUGE_ACTIVE), 1);
+    bed_tick(S);
+    assert_int_equal(telemetry_gauge(&tb.t, tb.server, GAUGE_IDLE), BED_WORKERS - 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         BED_TEST(known_distributions),       BED_TEST(all_figures),
         BED_TEST(nothing_is_null),           BED_TEST(windows_forget),
         BED_TEST(late_ticks_do_not_distort), BED_TEST(totals_are_of_this_moment),
-        BED_TEST(distributions_since_ever),
+        BED_TEST(distributions_since_ever),  BED_TEST(gauges_are_of_all_workers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
