@@ -1,4 +1,6 @@
 /* reload_apply.c: what a configuration that comes into force means for what lives: servers, the log, limits. */
+#include "loomgate/runtime/reload.h"
+
 #include "loomgate/runtime/drain.h"
 #include "loomgate/runtime/override.h"
 
