@@ -104,6 +104,37 @@ def test_a_socket_goes_over_to_another_frontend(gate):
     assert fetch(address, "/own").text == "two"
 
 
+@pytest.mark.parametrize("before, after", [("127.0.0.1", ""), ("", "127.0.0.1"), ("*", "0.0.0.0"), ("0.0.0.0", "*")])
+def test_an_address_becomes_wider_or_narrower(gate, before, after):
+    """Both are open for a moment; nobody is refused."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    def bind(host, body):
+        return lambda c: c["frontends"].update(more={"bind": [f"{host}:{port}"], "routes": [respond(body)]})
+
+    done, failures = threading.Event(), []
+
+    def ask():
+        while not done.is_set():
+            try:
+                assert fetch(f"127.0.0.1:{port}", "/own").text in ("before", "after")
+            except (OSError, Cut) as error:
+                failures.append(error)
+
+    gate.reload(bind(before, "before"))
+    thread = threading.Thread(target=ask)
+    thread.start()
+    data = gate.reload(bind(after, "after"))
+    assert (data["sockets_opened"], data["sockets_closed"]) == (1, 1)
+    assert fetch(f"127.0.0.1:{port}", "/own").text == "after"
+    gate.reload(bind(before, "before"))
+    done.set()
+    thread.join(TIMEOUT)
+    assert not [f for f in failures if isinstance(f, ConnectionRefusedError)], failures
+
+
 def test_what_needs_a_restart_is_told_and_the_rest_applied(gate):
     def edit(config):
         say("new")(config)
