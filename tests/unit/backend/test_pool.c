@@ -340,6 +340,24 @@ static void becoming_idle_makes_room(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+static void a_sweep_spares_who_is_in_service(void **state) {
+    (void)state;
+    send_get(adopt(0));
+    send_get(adopt_for(&other, 1));
+    send_get(adopt_for(&other, 2));
+    for (unsigned i = 0; i < 3; i++) answer(i);
+    pools_sweep(&pools);
+    assert_int_equal(pools.idle, 3);
+    atomic_store(&other.shared.retired, true);
+    pools_sweep(&pools);
+    assert_int_equal(pools.idle, 1);
+    assert_null(pool_take(&pools, &other, false));
+    use(3);
+    send_get(adopt_for(&other, 4)); /* for an exchange that began before */
+    answer(4);
+    assert_int_equal(pools.idle, 2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(an_empty_pool_has_nothing),
@@ -360,6 +378,7 @@ int main(void) {
         TEST(the_longest_idle_one_is_evicted),
         TEST(all_idle_ones_can_be_closed),
         TEST(becoming_idle_makes_room),
+        TEST(a_sweep_spares_who_is_in_service),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

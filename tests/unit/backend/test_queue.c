@@ -2,6 +2,8 @@
  * number of free places; test_queue_stress.c has real ones and many threads. */
 #include "loomgate/backend/queue.h"
 
+#include "loomgate/backend/backend.h"
+
 #include "../../support/loop_run.h"
 
 enum { CLIENTS = 8 };
@@ -12,6 +14,7 @@ struct client {
     enum pick_result result;
     struct lease lease;
     bool is_picky; /* no place is good enough */
+    const struct backend *backend;
 };
 
 static struct loop loop;
@@ -76,6 +79,7 @@ static bool join(unsigned i, uint32_t max) {
     struct waiter *w = queue_waiter_new(&slab, &box);
     assert_ptr_equal(w->request.tried, &w->tried);
     w->owner = &clients[i];
+    w->backend = clients[i].backend;
     w->on_turn = on_turn;
     clients[i].waiter = w;
     bool ok = queue_join(&queue, w, max, 1000 + i);
@@ -158,6 +162,27 @@ static void who_joins_goes_behind(void **state) {
     SERVED(0);
     give_back(2);
     SERVED(0, 1, 2);
+}
+
+/* The first one of a configuration may hold up those of its own, not those of another one. */
+static void configurations_do_not_hold_up_each_other(void **state) {
+    static struct backend configurations[2];
+    (void)state;
+    for (unsigned i = 0; i < 5; i++) clients[i].backend = &configurations[i >= 2];
+    clients[0].is_picky = true;
+    join_many(5);
+    give_back(2);
+    SERVED(2, 3);
+    clients[0].is_picky = false;
+    give_back(1);
+    SERVED(2, 3, 0);
+    clients[1].is_picky = clients[4].is_picky = true;
+    give_back(1);
+    assert_int_equal(waiting(), 2);
+    clients[1].is_picky = clients[4].is_picky = false;
+    give_back(2);
+    SERVED(2, 3, 0, 1, 4);
+    assert_int_equal(places, 1);
 }
 
 static void it_is_bounded(void **state) {
@@ -252,10 +277,17 @@ static void pumping_an_empty_queue(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(first_come_first_served), TEST(who_joins_looks_once_more),      TEST(who_joins_goes_behind),
-        TEST(it_is_bounded),           TEST(leaving_while_queued),           TEST(leaving_when_granted),
-        TEST(leaving_when_refused),    TEST(leaving_lets_the_next_one_look), TEST(all_hear_that_there_is_no_server),
+        TEST(first_come_first_served),
+        TEST(who_joins_looks_once_more),
+        TEST(who_joins_goes_behind),
+        TEST(it_is_bounded),
+        TEST(leaving_while_queued),
+        TEST(leaving_when_granted),
+        TEST(leaving_when_refused),
+        TEST(leaving_lets_the_next_one_look),
+        TEST(all_hear_that_there_is_no_server),
         TEST(pumping_an_empty_queue),
+        TEST(configurations_do_not_hold_up_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -358,6 +358,27 @@ static void test_many(void **state) {
     config_free(c[1]);
 }
 
+/* What only a restart changes becomes what runs, and is told again by the next comparison. */
+static void test_fixed(void **state) {
+    struct config *first = load_any(GLOBAL("workers: 2, control: [{socket: /a}], log: {queue: 128, level: warn}"));
+    struct config *second = load_any(GLOBAL("workers: 3, user: nobody, log: {queue: 64}, max_connections: 7"));
+    struct config_diff d;
+    (void)state;
+    config_keep_fixed(second, first);
+    assert_int_equal(second->global.workers, 2);
+    assert_null(second->global.user);
+    assert_true(second->global.control_count == 1 && strcmp(second->global.controls[0].socket, "/a") == 0);
+    assert_int_equal(second->global.log.queue, 128);
+    assert_int_equal(second->global.log.level, LEVEL_INFO);
+    assert_int_equal(second->global.max_connections, 7);
+    config_diff_init(&d, first, second);
+    assert_int_equal(d.count, 2);
+    assert_int_equal(d.restart_count, 0);
+    config_diff_fini(&d);
+    config_free(second);
+    config_free(first);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scalars),   cmocka_unit_test(test_nothing_changes),
@@ -365,7 +386,7 @@ int main(void) {
         cmocka_unit_test(test_listeners), cmocka_unit_test(test_routes),
         cmocka_unit_test(test_sections),  cmocka_unit_test(test_shared_settings),
         cmocka_unit_test(test_fields),    cmocka_unit_test(test_long_values),
-        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_many),      cmocka_unit_test(test_fixed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
