@@ -36,6 +36,14 @@ void pools_close_idle_of(struct pools *p, const struct server *server) {
     if (server->id < p->size && p->v[server->id]) pool_close_idle(p->v[server->id]);
 }
 
+void pools_sweep(struct pools *p) {
+    for (unsigned i = 0; p->idle && i < p->size; i++) {
+        if (!p->v[i] || !p->v[i]->count) continue;
+        const struct server_session *one = LIST_ENTRY(list_first(&p->v[i]->idle), struct server_session, node);
+        if (!server_is_in_service(one->server)) pool_close_idle(p->v[i]);
+    }
+}
+
 void pools_forget(struct pools *p, const struct server *server) {
     if (server->id >= p->size || !p->v[server->id] || p->v[server->id]->count) return;
     deadline_cancel(&p->v[server->id]->trim);

@@ -75,14 +75,28 @@ bool queue_leave(struct waiter *w, uint64_t now_us, struct lease *lease, struct 
     return false;
 }
 
+/* The first one that came under another configuration than `w`, behind it. In their order they came under one after
+ * the other, so when the last one is of the same, all are. */
+static struct list *next_of_other(struct queue *q, const struct waiter *w) {
+    const struct waiter *last = LIST_ENTRY(list_last(&q->waiters), struct waiter, node);
+    if (last->backend == w->backend) return NULL;
+    struct list *node = w->node.next;
+    while (LIST_ENTRY(node, struct waiter, node)->backend == w->backend) node = node->next;
+    return node;
+}
+
 void queue_pump(struct queue *q, uint64_t now_us) {
     if (queue_is_empty(q)) return;
     pthread_mutex_lock(&q->lock);
-    struct list *node;
-    while ((node = list_first(&q->waiters))) {
+    struct list *node = list_first(&q->waiters);
+    while (node) {
         struct waiter *w = LIST_ENTRY(node, struct waiter, node);
         enum pick_result r = q->events->pick(w, now_us);
-        if (r == PICK_FULL) break;
+        if (r == PICK_FULL) { /* those of another configuration may have other servers, or other limits */
+            node = next_of_other(q, w);
+            continue;
+        }
+        node = w->node.next != &q->waiters ? w->node.next : NULL;
         take_out(q, w);
         w->state = WAITER_GRANTED;
         w->result = (uint8_t)r;

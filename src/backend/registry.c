@@ -81,6 +81,7 @@ struct server *registry_acquire(struct registry *r, const char *backend, const s
     }
     made->server.refs = 1;
     made->server.id = take_id(r);
+    made->server.file_maint = settings->maint;
     atomic_init(&made->server.shared.admin, settings->maint ? SERVER_MAINT : SERVER_READY);
     made->server.series = telemetry_acquire(&r->telemetry, SERIES_SERVER, backend, settings->name);
     map_put(&r->servers, made->key, made);
@@ -95,11 +96,6 @@ void registry_release(struct registry *r, struct server *server) {
     give_id_back(r, server->id);
     telemetry_release(&r->telemetry, server->series);
     free(gone);
-}
-
-struct server *registry_server_of(const struct map_entry *entry) {
-    struct registered *found = entry->value;
-    return &found->server;
 }
 
 struct group *registry_acquire_group(struct registry *r, const char *backend, const struct queue_events *events) {

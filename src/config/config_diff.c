@@ -392,3 +392,22 @@ void config_diff_print(const struct config_diff *d, FILE *out) {
         fputs(c->reload == RELOAD_RESTART ? " (needs a restart)\n" : "\n", out);
     }
 }
+
+/* --- what stays -------------------------------------------------------------------------------------------------- */
+
+static void keep_fixed(const struct settings_table *table, void *to, const void *from) {
+    for (size_t i = 0; i < table->count; i++) {
+        const struct setting *row = &table->rows[i];
+        if (row->reload == RELOAD_RESTART) {
+            setting_store(row, to, setting_at(row, from));
+            if (row->type == SETTING_LIST)
+                memcpy((char *)to + row->also, (const char *)from + row->also, sizeof(uint32_t));
+        } else if (row->type == SETTING_MAP && row->width) {
+            keep_fixed(row->table, (char *)to + row->offset, setting_at(row, from));
+        }
+    }
+}
+
+void config_keep_fixed(struct config *c, const struct config *running) {
+    keep_fixed(&table_global, &c->global, &running->global);
+}

@@ -2,6 +2,7 @@
 #include "command_internal.h"
 
 #include "loomgate/base/event.h"
+#include "loomgate/runtime/reload.h"
 
 #include <dirent.h>
 #include <stdlib.h>
@@ -83,6 +84,25 @@ static void put_requests(struct view_node *in, struct runtime *r) {
     view_number(failed, "server", runtime_metric(r, METRIC_server_failures_total));
 }
 
+static void put_reloads(struct view_node *in, struct runtime *r) {
+    struct view_node *node = view_object(in, "reloads");
+    const struct loop *loop = runtime_loop(r);
+    struct reload_state state;
+    runtime_reload_state(r, &state);
+    view_number(node, "total", state.total);
+    view_number(node, "failed", state.failed);
+    if (state.last_us)
+        view_time(node, "last", loop->unix_us - (loop->now_us - state.last_us));
+    else
+        view_null(node, "last");
+    view_number(node, "snapshots_alive", state.alive);
+    if (state.confirm_us)
+        view_duration(node, "confirm_within", state.confirm_us);
+    else
+        view_null(node, "confirm_within");
+    view_bool(node, "can_roll_back", state.can_roll_back);
+}
+
 static void run_info(struct call *c) {
     struct runtime *r = c->control->runtime;
     const struct loop *loop = runtime_loop(r);
@@ -98,6 +118,7 @@ static void run_info(struct call *c) {
     view_number(root, "control_clients", c->control->client_count);
     put_connections(root, r);
     put_requests(root, r);
+    put_reloads(root, r);
     put_memory(root);
     put_descriptors(root);
     view_text(root, "log_level", log_level_name(log_get_level()));
@@ -177,7 +198,8 @@ const struct command commands_show[] = {
     {.words = "show info",
      .arguments = "",
      .run = run_info,
-     .help = "the process in numbers: uptime, workers, connections, requests, RPS, memory, descriptors, log losses",
+     .help = "the process in numbers: uptime, workers, connections, requests, RPS, reloads, memory, descriptors, log "
+             "losses",
      .example = "show info json"},
     {.words = "show config",
      .arguments = "",

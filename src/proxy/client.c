@@ -38,6 +38,13 @@ static void client_check_gone(struct client *c) {
     env->on_client_gone(env);
 }
 
+static void client_refuse(struct client *c) {
+    conn_close(c->conn, CONN_CLOSE_NOW);
+    c->conn = NULL;
+    c->open = false;
+    client_check_gone(c);
+}
+
 /* --- over to another configuration ------------------------------------------------------------------------------ */
 
 /* The frontend of that name in the current configuration; NULL when there is none that its connections fit. */
@@ -51,10 +58,20 @@ static struct frontend *successor_of(const struct client *c) {
 static void client_move(struct client *c, struct frontend *to) {
     struct tenure *now = c->base.env->tenure;
     c->base.frontend = to;
+    c->base.is_leaving = false;
     now->clients++;
     leave_tenure(c);
     c->tenure = now;
     if (c->base.session) h1_session_set_policies(&c->h1, &to->limits, &to->client_timeouts);
+}
+
+/* Its frontend is gone: a running exchange, or a request that is here already, is its last. */
+static void client_leave(struct client *c) {
+    c->base.is_leaving = true;
+    if (c->base.session)
+        c->base.session->ops->shutdown(c->base.session);
+    else if (c->conn && !conn_has_input(c->conn))
+        client_refuse(c);
 }
 
 void clients_move(struct env *env) {
@@ -64,8 +81,8 @@ void clients_move(struct env *env) {
         struct frontend *to = successor_of(c);
         if (to && !c->exchanges && c->open)
             client_move(c, to);
-        else if (!to && c->base.session)
-            c->base.session->ops->shutdown(c->base.session); /* a running exchange is its last */
+        else if (!to)
+            client_leave(c);
     }
 }
 
@@ -112,13 +129,6 @@ static void client_begin(struct client *c, struct conn *conn) {
     c->base.session = &c->h1.session;
     h1_session_init_client(&c->h1, conn, &c->base.env->scratch, &f->limits, &f->client_timeouts, &client_session_events,
                            c);
-}
-
-static void client_refuse(struct client *c) {
-    conn_close(c->conn, CONN_CLOSE_NOW);
-    c->conn = NULL;
-    c->open = false;
-    client_check_gone(c);
 }
 
 static void refuse_proxy_header(struct client *c) {

@@ -83,7 +83,7 @@ void exchange_answer(struct exchange *x) {
     struct answer a;
     build_answer(x, &a);
     response_rewrite(&a.head, &(struct response_rewrite){x->client->frontend->id_name, x->id, env_date(x->env)});
-    a.head.keep_alive = !x->env->draining && x->cause != FAILURE_body_too_large;
+    a.head.keep_alive = !x->env->draining && !x->client->is_leaving && x->cause != FAILURE_body_too_large;
     x->status = a.head.status;
     x->response_started = true;
     x->response_ended = !x->metrics;

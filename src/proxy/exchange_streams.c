@@ -143,7 +143,7 @@ static void switch_protocols(struct exchange *x, struct message *m) {
 static void forward_response(struct exchange *x, struct message *m) {
     bool end = m->body == BODY_NONE || (m->body == BODY_LENGTH && m->length == 0);
     response_rewrite(m, &(struct response_rewrite){x->client->frontend->id_name, x->id, env_date(x->env)});
-    m->keep_alive = !x->env->draining;
+    m->keep_alive = !x->env->draining && !x->client->is_leaving;
     x->front->ops->send_head(x->front, m, end);
     if (x->front && x->front->congested) pause_back(x, true);
 }

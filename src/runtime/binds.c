@@ -13,7 +13,9 @@ struct bind {
     struct addr wanted, bound; /* they differ by the port when that is 0 */
     bool any_family;
     bool is_new, is_planned; /* in the plan that was made last */
+    bool is_seen;            /* by the one that is being made, or compared */
     char *path;              /* of a UNIX socket: its file is removed with it */
+    char *text, *frontend;   /* its address as it was written, and whose it was when it was opened */
 };
 
 void binds_init(struct binds *b) {
@@ -26,6 +28,8 @@ static void bind_free(struct bind *bind) {
     if (bind->path) unlink(bind->path);
     list_remove(&bind->node);
     free(bind->path);
+    free(bind->text);
+    free(bind->frontend);
     free(bind);
 }
 
@@ -40,22 +44,30 @@ static void tell_listening(const struct frontend *f, const struct bind *bind, un
              LOG_INT("workers", workers));
 }
 
+/* Any free port is another one for each frontend. */
+static bool is_free_port(const struct addr *wanted) {
+    return !addr_is_unix(wanted) && addr_port(wanted) == 0;
+}
+
 /* One that is open and not yet in this plan. */
-static struct bind *find_bind(struct binds *b, const struct addr *wanted, bool any_family) {
+static struct bind *find_bind(struct binds *b, const struct addr *wanted, bool any_family, const char *frontend) {
     LIST_FOR (node, &b->list) {
         struct bind *bind = LIST_ENTRY(node, struct bind, node);
-        if (!bind->is_planned && bind->any_family == any_family && addr_eq(&bind->wanted, wanted)) return bind;
+        if (bind->is_seen || bind->any_family != any_family || !addr_eq(&bind->wanted, wanted)) continue;
+        if (!is_free_port(wanted) || strcmp(bind->frontend, frontend) == 0) return bind;
     }
     return NULL;
 }
 
-static struct bind *open_bind(struct binds *b, const struct addr *wanted, const struct listener_settings *l,
-                              unsigned workers, int *fds, struct error *e) {
+static struct bind *open_bind(struct binds *b, const struct frontend *f, const struct addr *wanted,
+                              const struct listener_settings *l, unsigned workers, int *fds, struct error *e) {
     bool any_family = l->address.kind == ADDRESS_ANY;
     if (!socket_listen(wanted, any_family, l->backlog, workers, fds, e)) return NULL;
     struct bind *bind = xcalloc(1, sizeof *bind);
     *bind = (struct bind){.id = b->next_id++, .wanted = *wanted, .any_family = any_family, .is_new = true};
     if (!socket_local_addr(fds[0], &bind->bound)) bind->bound = *wanted;
+    bind->text = xstrdup(l->address.text);
+    bind->frontend = xstrdup(f->settings->name);
     if (addr_is_unix(wanted)) bind->path = xstrdup(l->address.host);
     list_push_back(&b->list, &bind->node);
     return bind;
@@ -65,23 +77,37 @@ static bool plan_listener(struct binds *b, struct frontend *f, const struct list
                           struct order *o, struct bind_changes *changes, struct error *e) {
     struct addr wanted;
     if (!addr_resolve(&wanted, &l->address, e)) return error_set(e, "frontend '%s': %s", f->settings->name, e->text);
-    struct bind *bind = find_bind(b, &wanted, l->address.kind == ADDRESS_ANY);
+    struct bind *bind = find_bind(b, &wanted, l->address.kind == ADDRESS_ANY, f->settings->name);
     int *fds = NULL;
     if (bind) {
         changes->kept++;
     } else {
         fds = xcalloc(workers, sizeof *fds);
-        bind = open_bind(b, &wanted, l, workers, fds, e);
+        bind = open_bind(b, f, &wanted, l, workers, fds, e);
         if (!bind) {
             free(fds);
             return error_set(e, "frontend '%s': %s", f->settings->name, e->text);
         }
         changes->opened++;
-        tell_listening(f, bind, workers);
     }
-    bind->is_planned = true;
+    bind->is_seen = true;
     o->listeners[o->listener_count++] = (struct order_listener){bind->id, f, l, addr_port(&bind->bound), fds};
     return true;
+}
+
+static void end_plan(struct binds *b, const struct order *o, unsigned workers) {
+    unsigned i = 0;
+    LIST_FOR (node, &b->list) {
+        struct bind *bind = LIST_ENTRY(node, struct bind, node);
+        bind->is_planned = bind->is_seen;
+        if (!bind->is_new) continue;
+        while (o->listeners[i].bind != bind->id) i++; /* both in the order in which they were opened */
+        tell_listening(o->listeners[i].frontend, bind, workers);
+    }
+}
+
+static void begin_plan(struct binds *b) {
+    LIST_FOR (node, &b->list) LIST_ENTRY(node, struct bind, node)->is_seen = false;
 }
 
 bool binds_plan(struct binds *b, const struct snapshot *s, unsigned workers, struct order *o,
@@ -92,14 +118,17 @@ bool binds_plan(struct binds *b, const struct snapshot *s, unsigned workers, str
     for (uint32_t i = 0; i < s->frontend_count; i++) count += s->frontends[i].settings->listener_count;
     o->listeners = xcalloc(count, sizeof *o->listeners);
     o->listener_count = 0;
-    LIST_FOR (node, &b->list) LIST_ENTRY(node, struct bind, node)->is_planned = false;
+    begin_plan(b);
     for (uint32_t i = 0; ok && i < s->frontend_count; i++) {
         struct frontend *f = &s->frontends[i];
         for (uint32_t k = 0; ok && k < f->settings->listener_count; k++)
             ok = plan_listener(b, f, &f->settings->listeners[k], workers, o, changes, e);
     }
-    LIST_FOR (node, &b->list) changes->closed += !LIST_ENTRY(node, struct bind, node)->is_planned;
-    if (!ok) binds_undo(b, o, workers);
+    LIST_FOR (node, &b->list) changes->closed += !LIST_ENTRY(node, struct bind, node)->is_seen;
+    if (ok)
+        end_plan(b, o, workers);
+    else
+        binds_undo(b, o, workers);
     return ok;
 }
 
@@ -118,6 +147,27 @@ void binds_keep(struct binds *b) {
         struct bind *bind = LIST_ENTRY(node, struct bind, node);
         bind->is_new = false;
         if (!bind->is_planned) bind_free(bind);
+    }
+}
+
+static void compare_listener(struct binds *b, const struct frontend_settings *f, const struct listener_settings *l,
+                             bind_each *each, void *arg) {
+    struct addr wanted;
+    struct error e;
+    struct bind *bind = NULL;
+    if (addr_resolve(&wanted, &l->address, &e)) bind = find_bind(b, &wanted, l->address.kind == ADDRESS_ANY, f->name);
+    if (bind) bind->is_seen = true;
+    each(arg, bind ? BIND_KEPT : BIND_OPENED, l->address.text, f->name);
+}
+
+void binds_compare(struct binds *b, const struct config *after, bind_each *each, void *arg) {
+    begin_plan(b);
+    for (uint32_t i = 0; i < after->frontend_count; i++)
+        for (uint32_t k = 0; k < after->frontends[i].listener_count; k++)
+            compare_listener(b, &after->frontends[i], &after->frontends[i].listeners[k], each, arg);
+    LIST_FOR (node, &b->list) {
+        const struct bind *bind = LIST_ENTRY(node, struct bind, node);
+        if (!bind->is_seen) each(arg, BIND_CLOSED, bind->text, bind->frontend);
     }
 }
 

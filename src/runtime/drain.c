@@ -134,3 +134,8 @@ void drain_removed(struct runtime *r, struct server *server, uint64_t timeout_us
     forget_drain(r, server);
     limit_drain(r, server, timeout_us);
 }
+
+void drain_returned(struct runtime *r, struct server *server, uint64_t timeout_us) {
+    forget_drain(r, server);
+    if (server_admin_get(server) == SERVER_DRAIN) limit_drain(r, server, timeout_us);
+}

@@ -2,85 +2,107 @@
 #include "loomgate/runtime/reload.h"
 
 #include "loomgate/base/event.h"
-#include "loomgate/config/diagnose.h"
-#include "loomgate/runtime/drain.h"
 #include "loomgate/runtime/override.h"
 
 #include <stdlib.h>
 
 #include "runtime_internal.h"
 
+/* What asked for it. */
+enum reload_cause {
+    BY_REQUEST, /* a command or a signal */
+    BY_WATCH,   /* the file has changed */
+    BY_ROLLBACK,
+    BY_EXPIRY, /* nobody has confirmed the one before in time */
+};
+
+enum { EXPIRY_RETRY_US = 5000000 };
+
 /* One that is under way or waits for those before it. */
 struct reload {
     struct list node;
+    enum reload_cause cause;
     char *path; /* NULL: the source's */
-    bool is_rollback;
+    uint64_t confirm_us;
     reload_done *done;
     void *arg;
     struct runtime *runtime;
+    struct diagnostics diagnostics; /* of the file, once it was read */
+    bool was_read;
+    struct config_diff diff;
+    struct log_sink *log; /* where the new configuration wants the process's own log */
     struct order order;
-    struct bind_changes binds;
-    char *text; /* what there was to say of the file; from malloc */
+    struct bind_changes sockets;
+    bool replaced;
     uint64_t began_us;
 };
 
-/* --- the end of a snapshot -------------------------------------------------------------------------------------- */
-
-/* Its servers may be in the pools of workers: they are swept, and once the last session is out of its graveyard the
- * pools are forgotten; two rounds over all workers. Other letters about its servers were sent before, so they have been
- * read. */
-struct retirement {
-    struct runtime *runtime;
-    struct snapshot *snapshot;
-};
-
-static void for_retired(const struct snapshot *s, struct pools *pools,
-                        void (*each)(struct pools *pools, const struct server *server)) {
-    for (uint32_t i = 0; i < s->backend_count; i++) {
-        const struct backend *b = &s->backends[i];
-        for (uint32_t k = 0; k < b->member_count + b->backup_count; k++) {
-            const struct server *server =
-                k < b->member_count ? b->members[k].server : b->backups[k - b->member_count].server;
-            if (!server_is_in_service(server)) each(pools, server);
-        }
-    }
+static bool goes_back(const struct reload *q) {
+    return q->cause == BY_ROLLBACK || q->cause == BY_EXPIRY;
 }
 
-static void sweep(struct env *env, unsigned worker, void *arg) {
-    const struct retirement *t = arg;
-    (void)worker;
-    for_retired(t->snapshot, &env->pools, pools_close_idle_of);
+/* --- the end of one --------------------------------------------------------------------------------------------- */
+
+static void begin_next(struct runtime *r);
+
+static void reload_free(struct reload *q) {
+    order_fini(&q->order);
+    free(q->order.tenures);
+    config_diff_fini(&q->diff);
+    if (q->was_read) diagnostics_fini(&q->diagnostics);
+    free(q->path);
+    free(q);
 }
 
-static void forget(struct env *env, unsigned worker, void *arg) {
-    const struct retirement *t = arg;
-    (void)worker;
-    for_retired(t->snapshot, &env->pools, pools_forget);
+/* Tells who asked, and goes on with the next one. */
+static void finish(struct reload *q, enum reload_outcome outcome, const char *why) {
+    struct runtime *r = q->runtime;
+    struct reload_result result = {.outcome = outcome,
+                                   .why = why,
+                                   .diagnostics = q->was_read ? &q->diagnostics : NULL,
+                                   .diff = outcome == RELOAD_DONE ? &q->diff : NULL,
+                                   .number = r->snapshot->number,
+                                   .sockets = q->sockets,
+                                   .replaced = q->replaced};
+    list_remove(&q->node);
+    r->reloading = false;
+    if (q->done) q->done(q->arg, &result);
+    reload_free(q);
+    begin_next(r);
 }
 
-static void on_forgotten(void *arg) {
-    struct retirement *t = arg;
-    drains_forget(t->runtime, t->snapshot);
-    snapshot_free(t->snapshot, &t->runtime->registry);
-    free(t);
-}
-
-static void on_swept(void *arg) {
-    struct retirement *t = arg;
-    if (t->runtime->state == RUNTIME_STOPPED)
-        on_forgotten(t); /* the workers have ended, with all of their pools */
+/* 0: it stays. */
+static void wait_for_confirm(struct runtime *r, uint64_t us) {
+    r->unconfirmed = us != 0;
+    r->confirm_until_us = r->loop.now_us + us;
+    if (us)
+        timer_set(&r->loop, &r->confirm, us);
     else
-        runtime_broadcast(t->runtime, forget, on_forgotten, t);
+        timer_cancel(&r->confirm);
 }
 
-void reload_release(struct runtime *r, struct snapshot *s) {
-    if (!snapshot_unref(s)) return;
-    struct retirement *t = xcalloc(1, sizeof *t);
-    *t = (struct retirement){r, s};
-    if (r->state == RUNTIME_STOPPED)
-        on_forgotten(t);
-    else
-        runtime_broadcast(r, sweep, on_swept, t);
+static void refuse(struct reload *q, const char *why) {
+    struct runtime *r = q->runtime;
+    r->reloads_failed++;
+    q->sockets = (struct bind_changes){0};
+    event_warn("reload_failed", why, LOG_INT("number", r->snapshot->number));
+    if (q->was_read) reload_watch_failed(r, &q->diagnostics.files, q->cause == BY_WATCH || !q->path);
+    if (q->cause == BY_EXPIRY) wait_for_confirm(r, EXPIRY_RETRY_US);
+    notify_ready(&r->notify, "serving; the last reload was refused");
+    finish(q, RELOAD_REFUSED, why);
+}
+
+static void on_taken_up(void *arg) {
+    struct reload *q = arg;
+    struct runtime *r = q->runtime;
+    binds_keep(&r->binds);
+    loop_update_clock(&r->loop);
+    event_info("reloaded", "another configuration is in force", LOG_INT("number", r->snapshot->number),
+               LOG_INT("took_us", r->loop.now_us - q->began_us), LOG_INT("changes", q->diff.count),
+               LOG_INT("need_restart", q->diff.restart_count), LOG_INT("sockets_kept", q->sockets.kept),
+               LOG_INT("sockets_opened", q->sockets.opened), LOG_INT("sockets_closed", q->sockets.closed));
+    notify_ready(&r->notify, "serving");
+    finish(q, RELOAD_DONE, NULL);
 }
 
 /* --- publishing ------------------------------------------------------------------------------------------------- */
@@ -94,105 +116,27 @@ void reload_begin_order(struct runtime *r, struct order *o, struct snapshot *s) 
     }
 }
 
-/* What is in no configuration in force any more keeps no idle connections; it goes on for exchanges that are under
- * way, and for their retries. */
-static void mark_retired(struct runtime *r, const struct snapshot *s) {
-    struct map_entry *entry;
-    r->round++;
-    for (uint32_t i = 0; i < s->backend_count; i++) {
-        for (uint32_t k = 0; k < s->backends[i].member_count; k++) s->backends[i].members[k].server->round = r->round;
-        for (uint32_t k = 0; k < s->backends[i].backup_count; k++) s->backends[i].backups[k].server->round = r->round;
-    }
-    for (size_t at = 0; (entry = map_next(&r->registry.servers, &at));) {
-        struct server *server = registry_server_of(entry);
-        atomic_store_explicit(&server->shared.retired, server->round != r->round, memory_order_relaxed);
-    }
-}
-
-static const struct balance_member *find_member(const struct snapshot *s, const struct server *server) {
-    for (uint32_t i = 0; i < s->backend_count; i++) {
-        const struct backend *b = &s->backends[i];
-        for (uint32_t k = 0; k < b->member_count + b->backup_count; k++) {
-            const struct balance_member *m = k < b->member_count ? &b->members[k] : &b->backups[k - b->member_count];
-            if (m->server == server) return m;
-        }
-    }
-    return NULL;
-}
-
-/* `maint` of the file is what a server begins with; later it counts when the file changes it. */
-static void apply_maint(struct runtime *r, const struct snapshot *before, const struct balance_member *now) {
-    const struct balance_member *old = find_member(before, now->server);
-    if (!old || old->settings->maint == now->settings->maint) return;
-    if (override_find(r, now->server, OVERRIDE_ADMIN)) return;
-    enum server_admin admin = server_admin_get(now->server);
-    if (now->settings->maint && admin == SERVER_READY) runtime_set_admin(r, now->server, SERVER_MAINT, NULL, NULL);
-    if (!now->settings->maint && admin == SERVER_MAINT) runtime_set_admin(r, now->server, SERVER_READY, NULL, NULL);
-}
-
-static void apply_servers(struct runtime *r, const struct snapshot *before, const struct snapshot *now) {
-    for (uint32_t i = 0; i < now->backend_count; i++) {
-        const struct backend *b = &now->backends[i];
-        for (uint32_t k = 0; k < b->member_count; k++) apply_maint(r, before, &b->members[k]);
-        for (uint32_t k = 0; k < b->backup_count; k++) apply_maint(r, before, &b->backups[k]);
-    }
-    for (uint32_t i = 0; i < before->backend_count; i++) {
-        const struct backend *b = &before->backends[i];
-        for (uint32_t k = 0; k < b->member_count + b->backup_count; k++) {
-            struct server *s = k < b->member_count ? b->members[k].server : b->backups[k - b->member_count].server;
-            if (!find_member(now, s)) drain_removed(r, s, b->settings->drain_timeout_us);
-        }
-    }
-}
-
-void reload_apply_global(struct runtime *r) {
-    const struct global_settings *g = &r->snapshot->config->global;
-    gate_set_limit(&r->gate, g->max_connections);
-    snapshot_set_limits(r->snapshot);
-    telemetry_set_windows(&r->registry.telemetry, g->windows_us, g->window_count, r->loop.now_us);
-}
-
 static void take_up(struct env *env, unsigned worker, void *arg) {
     const struct reload *q = arg;
     (void)worker;
     worker_switch(env->owner, &q->order);
+    pools_sweep(&env->pools);
 }
 
-static void begin_next(struct runtime *r);
-
-static void reload_free(struct reload *q) {
-    order_fini(&q->order);
-    free(q->order.tenures);
-    free(q->path);
-    free(q->text);
-    free(q);
-}
-
-/* Tells who asked, and goes on with the next one. */
-static void finish(struct reload *q, bool ok) {
+/* What a rollback goes back to, and whether this one is to be confirmed. While one waits for that, what was before it
+ * stays what is gone back to; a change of the file seen by the watch does not confirm anything. */
+static void note_way_back(struct reload *q, struct config *before) {
     struct runtime *r = q->runtime;
-    struct reload_result result = {.ok = ok,
-                                   .text = q->text ? q->text : "",
-                                   .number = r->snapshot->number,
-                                   .sockets_kept = q->binds.kept,
-                                   .sockets_opened = q->binds.opened,
-                                   .sockets_closed = q->binds.closed};
-    list_remove(&q->node);
-    r->reloading = false;
-    if (q->done) q->done(q->arg, &result);
-    reload_free(q);
-    if (r->state == RUNTIME_RUNNING) begin_next(r);
-}
-
-static void on_taken_up(void *arg) {
-    struct reload *q = arg;
-    struct runtime *r = q->runtime;
-    binds_keep(&r->binds);
-    loop_update_clock(&r->loop);
-    event_info("reloaded", "another configuration is in force", LOG_INT("number", r->snapshot->number),
-               LOG_INT("took_us", r->loop.now_us - q->began_us), LOG_INT("sockets_kept", q->binds.kept),
-               LOG_INT("sockets_opened", q->binds.opened), LOG_INT("sockets_closed", q->binds.closed));
-    finish(q, true);
+    if (goes_back(q)) {
+        config_free(r->previous);
+        r->previous = NULL;
+    } else if (!r->unconfirmed) {
+        config_free(r->previous);
+        r->previous = config_ref(before);
+    }
+    if (q->cause == BY_WATCH && r->unconfirmed) return;
+    q->replaced = r->unconfirmed && !goes_back(q);
+    wait_for_confirm(r, q->confirm_us);
 }
 
 static void publish(struct reload *q, struct snapshot *s) {
@@ -202,13 +146,14 @@ static void publish(struct reload *q, struct snapshot *s) {
     list_push_back(&r->snapshots, &s->node);
     reload_begin_order(r, &q->order, s);
     r->snapshot = s;
-    config_free(r->previous);
-    r->previous = q->is_rollback ? NULL : config_ref(before->config);
+    r->reloaded_us = r->loop.now_us;
+    note_way_back(q, before->config);
+    reload_apply_log(&before->config->global.log, &s->config->global.log, q->log);
     reload_apply_global(r);
-    mark_retired(r, s);
+    reload_apply_servers(r, before);
     runtime_check_servers(r);
-    apply_servers(r, before, s);
     overrides_apply(r);
+    reload_watch(r, goes_back(q));
     runtime_broadcast(r, take_up, on_taken_up, q);
     reload_release(r, before); /* the control thread's own reference; the workers have theirs */
 }
@@ -217,70 +162,90 @@ static void publish(struct reload *q, struct snapshot *s) {
 
 static void tell_diagnostics(struct diagnostics *d) {
     const struct diagnostic *one;
-    for (size_t i = 0; i < DIAGNOSTICS_SHOWN && (one = diagnostics_find(d, i)); i++) {
+    for (size_t i = 0, told = 0; told < DIAGNOSTICS_SHOWN && (one = diagnostics_find(d, i)); i++) {
         if (one->severity != SEVERITY_ERROR) continue;
+        told++;
         log_error("configuration", one->text, LOG_STR("file", one->place.source ? one->place.source->name : ""),
                   LOG_INT("line", one->place.line), LOG_INT("column", one->place.column));
     }
 }
 
-/* Reads the file; NULL when it is in error. What there is to say of it is in q->text. */
-static struct config *read_config(struct reload *q) {
-    const struct runtime_source *source = &q->runtime->source;
-    struct diagnostics d;
-    size_t len;
-    diagnostics_init(&d);
+static void tell_fixed(const struct config_diff *d) {
+    for (uint32_t i = 0; i < d->count; i++)
+        if (d->v[i].reload == RELOAD_RESTART)
+            log_warn("needs_restart", "this change of the configuration is not applied", LOG_STR("key", d->v[i].path));
+}
+
+/* What is to be in force; NULL when there is nothing, or the file is in error. */
+static struct config *get_config(struct reload *q, const char **why) {
+    struct runtime *r = q->runtime;
+    if (goes_back(q)) return config_ref(r->previous);
+    diagnostics_init(&q->diagnostics);
+    q->was_read = true;
     struct config *config =
-        config_load(q->path ? q->path : source->path, source->overrides, source->override_count, &d);
-    FILE *out = open_memstream(&q->text, &len);
-    LG_ASSERT(out != NULL);
-    diagnostics_print(&d, out);
-    fclose(out);
-    if (!config) tell_diagnostics(&d);
-    diagnostics_fini(&d);
+        config_load(q->path ? q->path : r->source.path, r->source.overrides, r->source.override_count, &q->diagnostics);
+    *why = "the file is in error; nothing was changed";
+    if (!config) tell_diagnostics(&q->diagnostics);
     return config;
 }
 
-static void fail(struct reload *q, const char *why) {
-    event_warn("reload_failed", why, LOG_INT("number", q->runtime->snapshot->number));
-    if (!q->text || !*q->text) {
-        free(q->text);
-        q->text = xstrdup(why);
+/* Everything that may fail; NULL then. */
+static struct snapshot *prepare(struct reload *q, struct config *config, struct error *e) {
+    struct runtime *r = q->runtime;
+    config_diff_init(&q->diff, r->snapshot->config, config);
+    config_keep_fixed(config, r->first);
+    const struct log_settings *log = &config->global.log;
+    q->log = log_open(log->target, log->path, e);
+    if (!q->log) {
+        config_free(config);
+        return NULL;
     }
-    finish(q, false);
+    struct snapshot *s = snapshot_build(config, &r->registry, e);
+    if (!s || binds_plan(&r->binds, s, r->worker_count, &q->order, &q->sockets, e)) return s;
+    snapshot_free(s, &r->registry);
+    return NULL;
+}
+
+/* Why it is not begun at all; NULL: it is. */
+static const char *why_not(const struct reload *q) {
+    const struct runtime *r = q->runtime;
+    if (r->state != RUNTIME_RUNNING) return "the process is stopping";
+    if (q->cause == BY_EXPIRY && (!r->unconfirmed || timer_is_set(&r->confirm))) return "it was confirmed meanwhile";
+    if (goes_back(q) && !r->previous) return "there is no configuration to go back to";
+    if (!goes_back(q) && !q->path && !r->source.path) return "the configuration did not come from a file";
+    return NULL;
 }
 
 static void begin(struct reload *q) {
     struct runtime *r = q->runtime;
+    const char *why = why_not(q);
     struct error e;
+    if (why) {
+        if (q->cause == BY_REQUEST) event_warn("reload_failed", why, LOG_INT("number", r->snapshot->number));
+        finish(q, RELOAD_LATE, why);
+        return;
+    }
     loop_update_clock(&r->loop);
     q->began_us = r->loop.now_us;
-    if (!q->is_rollback && !q->path && !r->source.path) {
-        fail(q, "the configuration did not come from a file");
-        return;
-    }
-    if (q->is_rollback && !r->previous) {
-        fail(q, "there is no configuration to go back to");
-        return;
-    }
-    struct config *config = q->is_rollback ? config_ref(r->previous) : read_config(q);
+    notify_reloading(&r->notify, "reading the configuration");
+    if (q->cause == BY_EXPIRY)
+        event_warn("reload_expired", "it was not confirmed in time; the configuration before comes back",
+                   LOG_INT("number", r->snapshot->number));
+    struct config *config = get_config(q, &why);
     if (!config) {
-        fail(q, "the file is in error; the configuration stays as it is");
+        refuse(q, why);
         return;
     }
-    struct snapshot *s = snapshot_build(config, &r->registry, &e);
+    struct snapshot *s = prepare(q, config, &e);
     if (!s) {
-        fail(q, e.text);
+        refuse(q, e.text);
         return;
     }
-    if (!binds_plan(&r->binds, s, r->worker_count, &q->order, &q->binds, &e)) {
-        snapshot_free(s, &r->registry);
-        q->binds = (struct bind_changes){0};
-        fail(q, e.text);
-        return;
-    }
+    tell_fixed(&q->diff);
     publish(q, s);
 }
+
+/* --- one after the other ---------------------------------------------------------------------------------------- */
 
 static void begin_next(struct runtime *r) {
     struct list *node = list_first(&r->reloads);
@@ -289,37 +254,74 @@ static void begin_next(struct runtime *r) {
     begin(LIST_ENTRY(node, struct reload, node));
 }
 
-static void ask(struct runtime *r, const char *path, bool is_rollback, reload_done *done, void *arg) {
+static void ask(struct runtime *r, enum reload_cause cause, const struct reload_request *request, reload_done *done,
+                void *arg) {
     struct reload *q = xcalloc(1, sizeof *q);
-    *q = (struct reload){
-        .path = path ? xstrdup(path) : NULL, .is_rollback = is_rollback, .done = done, .arg = arg, .runtime = r};
+    *q = (struct reload){.cause = cause,
+                         .path = request && request->path ? xstrdup(request->path) : NULL,
+                         .confirm_us = request ? request->confirm_us : 0,
+                         .done = done,
+                         .arg = arg,
+                         .runtime = r};
     list_push_back(&r->reloads, &q->node);
     begin_next(r);
 }
 
-void runtime_reload(struct runtime *r, const char *path, reload_done *done, void *arg) {
-    if (r->state == RUNTIME_RUNNING) {
-        ask(r, path, false, done, arg);
-        return;
-    }
-    struct reload_result result = {.text = "the process is stopping", .number = r->snapshot->number};
-    if (done) done(arg, &result);
+void runtime_reload(struct runtime *r, const struct reload_request *request, reload_done *done, void *arg) {
+    ask(r, BY_REQUEST, request, done, arg);
+}
+
+void runtime_rollback(struct runtime *r, reload_done *done, void *arg) {
+    ask(r, BY_ROLLBACK, NULL, done, arg);
 }
 
 void reload_by_signal(struct runtime *r) {
-    runtime_reload(r, NULL, NULL, NULL);
+    ask(r, BY_REQUEST, NULL, NULL, NULL);
 }
 
-bool runtime_rollback(struct runtime *r, reload_done *done, void *arg) {
-    if (r->state != RUNTIME_RUNNING || !r->previous) return false;
-    ask(r, NULL, true, done, arg);
+void reload_by_watch(struct runtime *r, const char *path) {
+    ask(r, BY_WATCH, &(struct reload_request){.path = path}, NULL, NULL);
+}
+
+/* --- to be confirmed -------------------------------------------------------------------------------------------- */
+
+static void on_expiry(struct loop_timer *t) {
+    ask(LG_CONTAINER_OF(t, struct runtime, confirm), BY_EXPIRY, NULL, NULL, NULL);
+}
+
+bool runtime_confirm(struct runtime *r) {
+    if (!r->unconfirmed) return false;
+    wait_for_confirm(r, 0);
+    event_info("reload_confirmed", "the configuration stays", LOG_INT("number", r->snapshot->number));
     return true;
 }
 
-/* Those that wait have been asked in vain; one that is under way is told when its letters come back, before. */
+void runtime_reload_state(const struct runtime *r, struct reload_state *out) {
+    uint64_t now_us = r->loop.now_us;
+    *out = (struct reload_state){.total = r->snapshot->number,
+                                 .failed = r->reloads_failed,
+                                 .last_us = r->reloaded_us,
+                                 .confirm_us = !r->unconfirmed                ? 0
+                                               : r->confirm_until_us > now_us ? r->confirm_until_us - now_us
+                                                                              : 1,
+                                 .can_roll_back = r->previous != NULL};
+    LIST_FOR (node, &r->snapshots) out->alive++;
+}
+
+/* --- with the process ------------------------------------------------------------------------------------------- */
+
+void reloads_init(struct runtime *r) {
+    list_init(&r->snapshots);
+    list_init(&r->reloads);
+    timer_init(&r->confirm, on_expiry);
+}
+
+/* All that were under way or waited have been told by now: letters come back before the workers are freed. */
 void reloads_fini(struct runtime *r) {
-    struct list *node;
-    while ((node = list_first(&r->reloads))) finish(LIST_ENTRY(node, struct reload, node), false);
+    LG_ASSERT(list_is_empty(&r->reloads));
+    watch_stop(&r->watch);
+    timer_cancel(&r->confirm);
     config_free(r->previous);
     LIST_FOR (each, &r->snapshots) snapshot_free(LIST_ENTRY(each, struct snapshot, node), &r->registry);
+    config_free(r->first);
 }

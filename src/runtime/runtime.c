@@ -223,6 +223,7 @@ static bool runtime_start(struct runtime *r, const char *pid_path, struct error 
     for (; r->started < r->worker_count; r->started++)
         if (!worker_start(r->workers[r->started], e)) return false;
     r->start_us = r->loop.now_us;
+    reload_watch(r, false);
     event_info("ready", "serving", LOG_STR("version", LG_VERSION), LOG_INT("workers", r->worker_count),
                LOG_INT("pid", getpid()));
     notify_ready(&r->notify, "serving");
@@ -284,10 +285,11 @@ int runtime_run(struct config *config, const struct runtime_source *source, cons
     checks_init(&r->checks, &r->loop, &r->metrics);
     r->checks.owner = r;
     r->checks.on_change = on_health_change;
-    list_init(&r->snapshots);
-    list_init(&r->reloads);
+    reloads_init(r);
+    reload_watch_init(r);
     binds_init(&r->binds);
     if (source) r->source = *source;
+    r->first = config_ref(config);
     r->snapshot = snapshot_build(config, &r->registry, &e);
     if (r->snapshot) list_push_back(&r->snapshots, &r->snapshot->node);
     bool ok = r->snapshot && runtime_start(r, pid_path, &e);

@@ -7,6 +7,7 @@
 #include "loomgate/runtime/metrics_page.h"
 #include "loomgate/runtime/notify.h"
 #include "loomgate/runtime/runtime.h"
+#include "loomgate/runtime/watch.h"
 #include "loomgate/runtime/worker.h"
 
 /* The metrics as text, for workers that ask. */
@@ -27,11 +28,17 @@ struct runtime {
     struct registry registry;
     struct snapshot *snapshot; /* the current one */
     struct list snapshots;     /* all that are alive */
+    struct config *first;      /* that it began with: what only a restart changes is as it says */
     struct config *previous;   /* what `rollback` goes back to; NULL: nothing */
+    bool unconfirmed;          /* the current one goes back by itself: */
+    struct loop_timer confirm; /* then */
+    uint64_t confirm_until_us;
     struct binds binds;
     struct runtime_source source;
     struct list reloads; /* of reload.c: under way, and waiting */
     bool reloading;
+    uint64_t reloads_failed, reloaded_us;
+    struct watch watch;
     unsigned round;         /* of publishing */
     struct metrics metrics; /* the control thread's own shard */
     struct checks checks;
@@ -65,20 +72,35 @@ void drains_fini(struct runtime *r);
 void drains_forget(struct runtime *r, const struct snapshot *s);
 /* drain.c: what still runs on a server that is in the configuration no more is cut after this time. */
 void drain_removed(struct runtime *r, struct server *server, uint64_t timeout_us);
+/* drain.c: it is in the configuration again; a drain that was asked for begins anew. */
+void drain_returned(struct runtime *r, struct server *server, uint64_t timeout_us);
 
 /* runtime.c: checks are made as the current snapshot says. */
 void runtime_check_servers(struct runtime *r);
 
-/* reload.c: the source is read again. */
-void reload_by_signal(struct runtime *r);
-/* reload.c: a tenure for each worker, with a reference each. */
-void reload_begin_order(struct runtime *r, struct order *o, struct snapshot *s);
-/* What the current snapshot says of the whole process. */
-void reload_apply_global(struct runtime *r);
-/* A reference to it is given back; after the last one it is freed, in a while. */
-void reload_release(struct runtime *r, struct snapshot *s);
-/* After the workers have ended. */
+/* reload.c */
+void reloads_init(struct runtime *r);
+/* After the workers have ended, and their last letters were read. */
 void reloads_fini(struct runtime *r);
+void reload_by_signal(struct runtime *r);
+void reload_by_watch(struct runtime *r, const char *path);
+/* A tenure for each worker, with a reference each. */
+void reload_begin_order(struct runtime *r, struct order *o, struct snapshot *s);
+
+/* reload_end.c: a reference to it is given back; after the last one it is freed, in a while. */
+void reload_release(struct runtime *r, struct snapshot *s);
+
+/* reload_apply.c: what the current snapshot says of the whole process, and of servers that it has not said `before`. */
+void reload_apply_global(struct runtime *r);
+void reload_apply_servers(struct runtime *r, const struct snapshot *before);
+void reload_apply_log(const struct log_settings *before, const struct log_settings *now, struct log_sink *sink);
+
+/* reload_watch.c: the files of the current snapshot are watched, if it wants that; `as_they_are`: what they say now is
+ * not what it says, and that is right so. */
+void reload_watch_init(struct runtime *r);
+void reload_watch(struct runtime *r, bool as_they_are);
+/* These could not be applied: they are watched now, when they are those that were watched before. */
+void reload_watch_failed(struct runtime *r, const struct config_files *files, bool is_watched);
 
 /* taps.c: frees those that nobody closed; no worker runs any more. */
 void runtime_taps_fini(struct runtime *r);

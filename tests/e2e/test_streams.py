@@ -148,6 +148,7 @@ def test_errors_by_cause(web):
     with control(web.gate).open() as raw:
         stream(raw, "every 50ms of bad of dead of web")
         before = next_frame(raw, 4)["frontend", "web"]["errors_total"]
+        assert web.gate.fetch("/size/10").status == 200
         assert web.gate.fetch("/status/500").status == 500
         for _ in range(3):
             assert fetch_bad(web) == 502

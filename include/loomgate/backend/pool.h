@@ -51,9 +51,10 @@ void pools_init(struct pools *p, struct loop *loop, struct h1_scratch *scratch);
 void pools_fini(struct pools *p);
 /* Closes the longest idle session of some server, to have its descriptor; false when none is idle. */
 bool pools_evict(struct pools *p);
-/* Closes every idle session; or those to one server. */
+/* Closes every idle session; those to one server; those to servers that are not in service any more. */
 void pools_close_idle(struct pools *p);
 void pools_close_idle_of(struct pools *p, const struct server *server);
+void pools_sweep(struct pools *p);
 /* The server is about to go; its sessions are gone, also from the graveyard. With idle ones it is kept: it is in use
  * again. */
 void pools_forget(struct pools *p, const struct server *server);

@@ -33,8 +33,6 @@ void registry_fini(struct registry *r); /* all servers must have been released *
 struct server *registry_acquire(struct registry *r, const char *backend, const struct server_settings *settings,
                                 struct error *e);
 void registry_release(struct registry *r, struct server *server);
-/* Of an entry of `servers`. */
-struct server *registry_server_of(const struct map_entry *entry);
 /* The group of that name, made when there is none, with a reference for the caller. */
 struct group *registry_acquire_group(struct registry *r, const char *backend, const struct queue_events *events);
 void registry_release_group(struct registry *r, struct group *group);

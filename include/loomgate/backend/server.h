@@ -40,7 +40,8 @@ struct server {
     struct addr addr;
     unsigned id;           /* dense: the place of its pool in each worker */
     unsigned refs;         /* of snapshots; the control thread alone counts */
-    unsigned round;        /* of publishing that it was in last; the control thread alone writes */
+    unsigned round;        /* of publishing that it was in last; the control thread's alone, and so is: */
+    bool file_maint;       /* what the configuration said last */
     struct series *series; /* where its tries are counted */
     struct health_state health;
 

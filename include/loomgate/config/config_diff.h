@@ -34,6 +34,10 @@ struct config_diff {
 void config_diff_init(struct config_diff *d, const struct config *before, const struct config *after);
 void config_diff_fini(struct config_diff *d);
 
+/* Those settings of `global` that only a restart changes become those of the running configuration, whose arena must
+ * live as long as `c`: the one exception to its being constant, before anybody else sees it. */
+void config_keep_fixed(struct config *c, const struct config *running);
+
 /* "added", "removed", "changed", "moved" */
 const char *change_kind_name(enum change_kind kind);
 /* A line a change, for eyes: long values are cut. Nothing when nothing changes. */

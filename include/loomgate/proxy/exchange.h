@@ -44,6 +44,7 @@ struct exchange_client {
     struct addr addr;        /* the client's, as a PROXY header told it where one is accepted */
     uint16_t port;           /* the port it came to */
     int fd;                  /* valid while a stream of it is open */
+    bool is_leaving;         /* the next exchange that answers is its last */
     struct addr *local;      /* where it connected to, as a PROXY header told it; NULL: ask the socket */
     void (*on_exchange_end)(struct exchange_client *client);
 };

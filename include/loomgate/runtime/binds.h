@@ -27,6 +27,10 @@ LG_MUST_CHECK bool binds_plan(struct binds *b, const struct snapshot *s, unsigne
 void binds_undo(struct binds *b, struct order *o, unsigned workers);
 /* All workers have taken up the last plan. */
 void binds_keep(struct binds *b);
+enum bind_fate { BIND_KEPT, BIND_OPENED, BIND_CLOSED };
+typedef void bind_each(void *arg, enum bind_fate fate, const char *address, const char *frontend);
+/* Tells what a plan for this configuration would do with each address, without doing it; those that close come last. */
+void binds_compare(struct binds *b, const struct config *after, bind_each *each, void *arg);
 void order_fini(struct order *o);
 
 #endif
