@@ -8,6 +8,8 @@ breaker release BACKEND/SERVER
 breaker reset BACKEND[/SERVER]
 breaker trip BACKEND/SERVER [for DURATION]
 config check [PATH]
+config plan [PATH]
+confirm
 drain BACKEND[/SERVER] [for DURATION] [wait [DURATION]]
 health BACKEND/SERVER up|down|auto
 help [COMMAND]
@@ -17,6 +19,8 @@ maint BACKEND[/SERVER]
 prompt
 quit
 ready BACKEND[/SERVER]
+reload [PATH] [confirm within DURATION]
+rollback
 show audit
 show backends
 show breakers [BACKEND]
@@ -27,10 +31,13 @@ show frontends
 show info
 show memory
 show servers [BACKEND]
+show stats [NAME]
 show version
 show workers
 shutdown [now]
+stream events [count N]
 stream requests [where EXPR] [sample N/s] [count N]
+stream stats [every DURATION] [count N] [of NAME]...
 weight BACKEND/SERVER N|P%|config [for DURATION]
 '
 # end of commands

@@ -1,5 +1,6 @@
 /* reload_end.c: the end of a snapshot: what workers keep of servers that only it knew goes first. */
 #include "loomgate/runtime/drain.h"
+#include "loomgate/runtime/reload.h"
 
 #include <stdlib.h>
 
