@@ -4,7 +4,6 @@
 #include "loomgate/base/event.h"
 #include "loomgate/config/diagnose.h"
 #include "loomgate/runtime/drain.h"
-#include "loomgate/runtime/override.h"
 
 #include <stdlib.h>
 
@@ -120,22 +119,8 @@ static const struct balance_member *find_member(const struct snapshot *s, const 
     return NULL;
 }
 
-/* `maint` of the file is what a server begins with; later it counts when the file changes it. */
-static void apply_maint(struct runtime *r, const struct snapshot *before, const struct balance_member *now) {
-    const struct balance_member *old = find_member(before, now->server);
-    if (!old || old->settings->maint == now->settings->maint) return;
-    if (override_find(r, now->server, OVERRIDE_ADMIN)) return;
-    enum server_admin admin = server_admin_get(now->server);
-    if (now->settings->maint && admin == SERVER_READY) runtime_set_admin(r, now->server, SERVER_MAINT, NULL, NULL);
-    if (!now->settings->maint && admin == SERVER_MAINT) runtime_set_admin(r, now->server, SERVER_READY, NULL, NULL);
-}
-
 static void apply_servers(struct runtime *r, const struct snapshot *before, const struct snapshot *now) {
-    for (uint32_t i = 0; i < now->backend_count; i++) {
-        const struct backend *b = &now->backends[i];
-        for (uint32_t k = 0; k < b->member_count; k++) apply_maint(r, before, &b->members[k]);
-        for (uint32_t k = 0; k < b->backup_count; k++) apply_maint(r, before, &b->backups[k]);
-    }
+    overrides_apply(r);
     for (uint32_t i = 0; i < before->backend_count; i++) {
         const struct backend *b = &before->backends[i];
         for (uint32_t k = 0; k < b->member_count + b->backup_count; k++) {
@@ -208,7 +193,6 @@ static void publish(struct reload *q, struct snapshot *s) {
     mark_retired(r, s);
     runtime_check_servers(r);
     apply_servers(r, before, s);
-    overrides_apply(r);
     runtime_broadcast(r, take_up, on_taken_up, q);
     reload_release(r, before); /* the control thread's own reference; the workers have theirs */
 }

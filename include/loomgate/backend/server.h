@@ -107,6 +107,9 @@ enum { WEIGHT_ONE = 100, WEIGHT_MAX = 256, WEIGHT_OF_CONFIG = UINT32_MAX };
 static inline void server_set_weight(struct server *s, uint32_t weight) {
     atomic_store_explicit(&s->shared.weight, weight + 1, memory_order_relaxed);
 }
+static inline bool server_has_weight(const struct server *s) {
+    return atomic_load_explicit(&s->shared.weight, memory_order_relaxed) != 0;
+}
 static inline uint32_t server_weight(const struct server *s, uint32_t of_config) {
     uint32_t own = atomic_load_explicit(&s->shared.weight, memory_order_relaxed);
     return own ? own - 1 : of_config * WEIGHT_ONE;
