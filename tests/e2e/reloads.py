@@ -1,0 +1,121 @@
+"""Reloads a proxy whose configuration is a dict.
+
+    gate = Reloader(loomgate, web_config(origin))     with a control socket
+    gate.reload(lambda c: c["frontends"].pop("web"))  edits a copy, writes the file, tells the proxy; its answer's data
+    gate.refuse(edit, "address already in use")       the same, but nothing changes
+"""
+
+import copy
+import json
+import os
+import signal
+
+from control_client import control, control_settings
+from support import Client, eventually, write_config
+
+
+def servers_of(config, backend="app"):
+    return config["backends"][backend]["servers"]
+
+
+class Reloader:
+    def __init__(self, loomgate, config, **options):
+        self.config = copy.deepcopy(config)
+        self.config["global"] = control_settings("admin") | self.config["global"]
+        self.gate = loomgate(self.config, **options)
+        self.control = control(self.gate)
+
+    def __getattr__(self, name):
+        return getattr(self.gate, name)
+
+    def edited(self, edit):
+        config = copy.deepcopy(self.config)
+        if callable(edit):
+            edit(config)
+            return config
+        return edit if edit is not None else config
+
+    def write(self, edit, name=None):
+        """Puts the edited configuration in the place of the file, by one rename; or beside it."""
+        new = write_config(self.edited(edit), self.gate.path.parent, "new.yaml")
+        if name:
+            return new.rename(new.with_name(name))
+        os.rename(new, self.gate.path)
+        return self.gate.path
+
+    def reload(self, edit=None, words=""):
+        config = self.edited(edit)
+        self.write(config)
+        data = self.control.json(f"reload {words}".strip())
+        self.config = config
+        return data
+
+    def refuse(self, edit, sentence, code="config"):
+        """The reload fails, and all is as it was; the file is what it was afterwards."""
+        before, sockets = self.state(), self.sockets()
+        self.write(edit)
+        answer = self.control.raw_json("reload")
+        assert answer["ok"] is False and answer["error"] == code and sentence in answer["message"], answer
+        after = self.state()
+        assert after["failed"] == before["failed"] + 1 and after["total"] == before["total"]
+        assert self.sockets() == sockets
+        self.write(None)
+        return answer
+
+    def reload_by_signal(self, edit=None):
+        self.config = self.edited(edit)
+        self.write(self.config)
+        want = self.state()["total"] + 1
+        self.gate.signal(signal.SIGHUP)
+        self.gate.logged(event="reloaded", number=want)
+
+    def state(self):
+        return self.control.json("show info")["reloads"]
+
+    def wait_alone(self):
+        """Until nothing is left of former configurations."""
+        eventually(lambda: self.state()["snapshots_alive"] == 1, "one snapshot alone")
+
+    def address(self, frontend="web"):
+        """Where it listens since it was opened last."""
+        lines = [line for line in self.gate.log.lines if line.get("event") == "listening"]
+        return [line["address"] for line in lines if line["frontend"] == frontend][-1]
+
+    def wait_address(self, frontend):
+        self.gate.logged(event="listening", frontend=frontend)
+        return self.address(frontend)
+
+    def client(self, frontend="web", **options):
+        return Client(self.address(frontend), **options)
+
+    def sockets(self):
+        """The inodes of all listening TCP sockets of the process."""
+        found = set()
+        with open(f"/proc/{self.gate.pid}/net/tcp") as table:
+            listening = {line.split()[9] for line in table.readlines()[1:] if line.split()[3] == "0A"}
+        folder = f"/proc/{self.gate.pid}/fd"
+        for fd in os.listdir(folder):
+            try:
+                link = os.readlink(f"{folder}/{fd}")
+            except FileNotFoundError:
+                continue
+            inode = link.removeprefix("socket:[").removesuffix("]")
+            if inode in listening:
+                found.add(inode)
+        return found
+
+    def server(self, name, backend="app"):
+        rows = self.control.json(f"show servers {backend}")
+        return next((row for row in rows if row["server"] == name), None)
+
+    def events(self, name):
+        return [json.dumps(e) for e in self.control.json("show events") if e["event"] == name]
+
+
+def stays_refused(address):
+    """Nobody listens there."""
+    try:
+        Client(address).close()
+    except ConnectionRefusedError:
+        return True
+    return False
