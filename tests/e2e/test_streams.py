@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from control_client import control, control_settings
 from gates import shared
-from support import ROOT, TIMEOUT, eventually, web_config
+from support import ROOT, TIMEOUT, eventually, web_config, write_config
 
 VERSION_ERROR = "error: usage: show version\n"
 TIMES = ["window_s", "rps", "rps_1s", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "p999_ms", "max_ms", "first_byte_p99_ms",
@@ -339,6 +339,27 @@ def test_a_reader_that_stops(loomgate, origin):
         deaf.send("\n")
         end_of_stream(deaf)
         assert deaf.send("show version x\n").answer() == VERSION_ERROR
+
+
+def test_a_reload_in_the_middle(loomgate, origin):
+    """The lines are those of the configuration in force; who stays goes on counting."""
+    one, two = {"name": "a1", "address": origin().address}, {"name": "a2", "address": origin().address}
+    config = web_config(one, settings=control_settings())
+    gate = loomgate(config)
+    assert gate.fetch("/size/10").status == 200
+    with control(gate).open() as raw:
+        stream(raw, "every 50ms of app")
+        assert next_frame(raw, 2)["server", "a1"]["requests_total"] == 1
+        for servers in ([two, one], [two]):
+            config["backends"]["app"]["servers"] = servers
+            write_config(config, gate.path.parent, gate.path.name)
+            assert control(gate).ask("reload").startswith("ok: ")
+            seq = json.loads(raw.line())["seq"]
+            while (line := json.loads(raw.line()))["name"] != "app" or line["seq"] < seq + 2:
+                pass
+            names = {name: json.loads(raw.line()) for name in [server["name"] for server in servers]}
+            assert all(names[name]["name"] == name for name in names)
+            assert names.get("a1", {"requests_total": 1})["requests_total"] == 1
 
 
 def test_the_end_of_the_process_ends_it(loomgate):
