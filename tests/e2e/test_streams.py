@@ -130,6 +130,7 @@ def test_known_latencies(gate):
         assert line["queue_p99_ms"] == 0 and line["bytes_out_per_s"] > line["bytes_in_per_s"] > 0
 
 
+@pytest.mark.threads
 def test_every_exchange_is_counted_once(gate):
     with control(gate).open() as raw:
         stream(raw, "every 50ms of web of app")
@@ -260,6 +261,7 @@ def test_more_garbage_than_is_kept(web):
     await_one_client(web)
 
 
+@pytest.mark.threads
 def test_who_goes_is_forgotten(web):
     await_one_client(web)
     descriptors = web.gate.descriptors()
@@ -276,6 +278,7 @@ def test_who_goes_is_forgotten(web):
     eventually(lambda: web.gate.descriptors() <= descriptors, "closed descriptors")
 
 
+@pytest.mark.threads
 def test_sixty_four_at_once(web):
     await_one_client(web)
     with contextlib.ExitStack() as stack:
@@ -292,6 +295,7 @@ def test_sixty_four_at_once(web):
 # --- events -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threads
 def test_stream_events(web):
     await_one_client(web)
     with control(web.gate, "user").open() as raw:
