@@ -6,7 +6,7 @@
 
 /* Each ends with a row without words. */
 extern const struct command commands_talk[], commands_show[], commands_stats[], commands_servers[], commands_workers[],
-    commands_breaker[], commands_traffic[], commands_drift[], commands_config[], commands_requests[],
+    commands_breaker[], commands_traffic[], commands_drift[], commands_requests[], commands_config[],
     commands_process[], commands_stream[];
 
 /* The row whose words a command begins with, the longest of them; takes them off `words`. NULL: none. */

@@ -65,7 +65,6 @@ static int open_tcp(const struct addr *a, bool any_family, unsigned backlog) {
 
 /* Opens up to `count` sockets; returns how many could be. */
 static unsigned open_tcp_group(struct addr at, bool any_family, unsigned backlog, unsigned count, int *fds) {
-    if (!tcp_is_free(&at, any_family)) return 0;
     for (unsigned i = 0; i < count; i++) {
         fds[i] = open_tcp(&at, any_family, backlog);
         if (fds[i] < 0) return i;
@@ -143,16 +142,25 @@ static unsigned open_unix_group(const struct addr *a, unsigned backlog, unsigned
 
 /* --- both ------------------------------------------------------------------------------------------------------- */
 
-bool socket_listen(const struct addr *a, bool any_family, unsigned backlog, unsigned count, int *fds, struct error *e) {
-    LG_ASSERT(count > 0);
-    unsigned opened;
-    if (addr_is_unix(a))
-        opened = open_unix_group(a, backlog, count, fds);
-    else
-        opened = open_tcp_group(any_family ? any_addr(a) : *a, any_family, backlog, count, fds);
+static bool end_group(const struct addr *a, unsigned opened, unsigned count, int *fds, struct error *e) {
     if (opened == count) return true;
     while (opened > 0) close_quietly(fds[--opened]);
     return fail(a, e);
+}
+
+bool socket_listen(const struct addr *a, bool any_family, unsigned backlog, unsigned count, int *fds, struct error *e) {
+    LG_ASSERT(count > 0);
+    if (addr_is_unix(a)) return end_group(a, open_unix_group(a, backlog, count, fds), count, fds, e);
+    struct addr at = any_family ? any_addr(a) : *a;
+    if (!tcp_is_free(&at, any_family)) return fail(a, e);
+    return end_group(a, open_tcp_group(at, any_family, backlog, count, fds), count, fds, e);
+}
+
+bool socket_listen_beside(const struct addr *a, bool any_family, unsigned backlog, unsigned count, int *fds,
+                          struct error *e) {
+    LG_ASSERT(count > 0 && !addr_is_unix(a));
+    struct addr at = any_family ? any_addr(a) : *a;
+    return end_group(a, open_tcp_group(at, any_family, backlog, count, fds), count, fds, e);
 }
 
 int socket_listen_unix(const struct addr *a, unsigned backlog, const struct socket_rights *rights, struct error *e) {

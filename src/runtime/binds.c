@@ -59,10 +59,28 @@ static struct bind *find_bind(struct binds *b, const struct addr *wanted, bool a
     return NULL;
 }
 
+static bool is_wildcard(const struct addr *a) {
+    return a->u.sa.sa_family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&a->u.in6.sin6_addr)
+                                         : a->u.sa.sa_family == AF_INET && a->u.in.sin_addr.s_addr == INADDR_ANY;
+}
+
+/* *:80 and 127.0.0.1:80, one of them open: it stays until the workers have taken up the other. */
+static bool is_beside_own(const struct binds *b, const struct addr *wanted) {
+    if (addr_is_unix(wanted) || is_free_port(wanted)) return false;
+    LIST_FOR (node, &b->list) {
+        const struct bind *bind = LIST_ENTRY(node, struct bind, node);
+        if (addr_is_unix(&bind->bound) || addr_port(&bind->bound) != addr_port(wanted)) continue;
+        if (is_wildcard(wanted) || is_wildcard(&bind->wanted)) return true;
+    }
+    return false;
+}
+
 static struct bind *open_bind(struct binds *b, const struct frontend *f, const struct addr *wanted,
                               const struct listener_settings *l, unsigned workers, int *fds, struct error *e) {
     bool any_family = l->address.kind == ADDRESS_ANY;
-    if (!socket_listen(wanted, any_family, l->backlog, workers, fds, e)) return NULL;
+    if (!(is_beside_own(b, wanted) ? socket_listen_beside : socket_listen)(wanted, any_family, l->backlog, workers, fds,
+                                                                           e))
+        return NULL;
     struct bind *bind = xcalloc(1, sizeof *bind);
     *bind = (struct bind){.id = b->next_id++, .wanted = *wanted, .any_family = any_family, .is_new = true};
     if (!socket_local_addr(fds[0], &bind->bound)) bind->bound = *wanted;

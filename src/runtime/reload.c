@@ -2,7 +2,6 @@
 #include "loomgate/runtime/reload.h"
 
 #include "loomgate/base/event.h"
-#include "loomgate/runtime/override.h"
 
 #include <stdlib.h>
 
@@ -152,8 +151,8 @@ static void publish(struct reload *q, struct snapshot *s) {
     reload_apply_global(r);
     reload_apply_servers(r, before);
     runtime_check_servers(r);
-    overrides_apply(r);
     reload_watch(r, goes_back(q));
+    overrides_apply(r);
     runtime_broadcast(r, take_up, on_taken_up, q);
     reload_release(r, before); /* the control thread's own reference; the workers have theirs */
 }
@@ -304,8 +303,8 @@ void runtime_reload_state(const struct runtime *r, struct reload_state *out) {
                                  .confirm_us = !r->unconfirmed                ? 0
                                                : r->confirm_until_us > now_us ? r->confirm_until_us - now_us
                                                                               : 1,
+                                 .alive = runtime_snapshots_alive(r),
                                  .can_roll_back = r->previous != NULL};
-    LIST_FOR (node, &r->snapshots) out->alive++;
 }
 
 /* --- with the process ------------------------------------------------------------------------------------------- */

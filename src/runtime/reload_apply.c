@@ -1,6 +1,7 @@
 /* reload_apply.c: what a configuration that comes into force means for what lives: servers, the log, limits. */
-#include "loomgate/runtime/drain.h"
 #include "loomgate/runtime/reload.h"
+
+#include "loomgate/runtime/drain.h"
 
 #include "runtime_internal.h"
 

@@ -1,4 +1,6 @@
 /* reload_end.c: the end of a snapshot: what workers keep of servers that only it knew goes first. */
+#include "loomgate/runtime/reload.h"
+
 #include "loomgate/runtime/drain.h"
 #include "loomgate/runtime/reload.h"
 

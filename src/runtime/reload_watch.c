@@ -1,4 +1,6 @@
 /* reload_watch.c: the configuration is read again by itself when its files have changed. */
+#include "loomgate/runtime/reload.h"
+
 #include "runtime_internal.h"
 
 /* The file that the one which is watched was read from comes first. */

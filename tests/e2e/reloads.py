@@ -11,7 +11,7 @@ import os
 import signal
 
 from control_client import control, control_settings
-from support import Client, eventually, write_config
+from support import Client, Echo, eventually, fetch, write_config
 
 
 def servers_of(config, backend="app"):
@@ -43,11 +43,13 @@ class Reloader:
         os.rename(new, self.gate.path)
         return self.gate.path
 
-    def reload(self, edit=None, words=""):
+    def reload(self, edit=None, words="", is_logged=True):
         config = self.edited(edit)
         self.write(config)
         data = self.control.json(f"reload {words}".strip())
         self.config = config
+        if is_logged:  # new addresses have been told then, too
+            self.gate.logged(event="reloaded", number=data["number"])
         return data
 
     def refuse(self, edit, sentence, code="config"):
@@ -81,10 +83,6 @@ class Reloader:
         lines = [line for line in self.gate.log.lines if line.get("event") == "listening"]
         return [line["address"] for line in lines if line["frontend"] == frontend][-1]
 
-    def wait_address(self, frontend):
-        self.gate.logged(event="listening", frontend=frontend)
-        return self.address(frontend)
-
     def client(self, frontend="web", **options):
         return Client(self.address(frontend), **options)
 
@@ -110,6 +108,13 @@ class Reloader:
 
     def events(self, name):
         return [json.dumps(e) for e in self.control.json("show events") if e["event"] == name]
+
+
+def name_of(client):
+    """Of the origin that answers a client, or whoever asks this address."""
+    if isinstance(client, str):
+        return Echo(fetch(client, "/echo")).name
+    return Echo(client.request("GET", "/echo").read_response()).name
 
 
 def stays_refused(address):

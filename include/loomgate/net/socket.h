@@ -15,6 +15,10 @@
  * a UNIX listener stays when it is closed. */
 LG_MUST_CHECK bool socket_listen(const struct addr *a, bool any_family, unsigned backlog, unsigned count, int *fds,
                                  struct error *e);
+/* The same for a TCP address that this process listens on already as a part of a wider or narrower one (*:80 and
+ * 127.0.0.1:80): who asks knows that, so it is no error that it is not free. */
+LG_MUST_CHECK bool socket_listen_beside(const struct addr *a, bool any_family, unsigned backlog, unsigned count,
+                                        int *fds, struct error *e);
 /* Who may connect to a UNIX socket. */
 struct socket_rights {
     mode_t mode;
