@@ -11,6 +11,7 @@ fi
 build=$1
 config=$(dirname "$0")/../conf/demo.yaml
 frontend=127.0.0.1:8080
+control=/tmp/loomgate-demo.sock # as the configuration says
 declare -A origins=([a1]=127.0.0.1:9001 [a2]=127.0.0.1:9002 [a3]=127.0.0.1:9003)
 declare -A names=() # of our processes, by id
 proxy=
@@ -83,6 +84,11 @@ LoomGate listens on http://$frontend and sends to a1 (weight 1), a2 (weight 1) a
   curl -N http://$frontend/trickle/20/100             streaming: nothing is held back
   curl -i http://$frontend/reset                      a server that fails: 502 with its cause in the log
   curl -o /dev/null http://$frontend/size/1g          a gigabyte
+
+  export LOOMGATE_SOCKET=$control
+  contrib/loomctl show servers                        what it knows of them
+  contrib/loomctl drain app/a1 wait                   nothing new goes to a1; contrib/loomctl ready app/a1 undoes it
+  contrib/loomctl stream stats of app                 its figures, each second; Ctrl-C ends it
 
 Its log is below. The configuration is conf/demo.yaml. Ctrl-C ends everything.
 

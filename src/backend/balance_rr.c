@@ -85,7 +85,7 @@ static struct balancer *rr_make(const struct balance_member *members, uint32_t c
         unit = gcd(unit, member_base_weight(&members[i]));
         sum += member_base_weight(&members[i]);
     }
-    if (!sum) return &rr->balancer;
+    if (!unit) return &rr->balancer; /* nobody takes anything */
     if (sum / unit > PERIOD_MAX) unit = (uint32_t)(sum / PERIOD_MAX + 1);
     for (uint32_t i = 0; i < count; i++) rr->period += turns_of(member_base_weight(&members[i]), unit);
     write_schedule(rr, unit);

@@ -81,7 +81,6 @@ struct server *registry_acquire(struct registry *r, const char *backend, const s
     }
     made->server.refs = 1;
     made->server.id = take_id(r);
-    made->server.file_maint = settings->maint;
     atomic_init(&made->server.shared.admin, settings->maint ? SERVER_MAINT : SERVER_READY);
     made->server.series = telemetry_acquire(&r->telemetry, SERIES_SERVER, backend, settings->name);
     map_put(&r->servers, made->key, made);

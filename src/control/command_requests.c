@@ -141,6 +141,7 @@ static void run_requests(struct call *c) {
         return;
     }
     c->state = f;
+    c->is_finite = w.count > 0;
     call_begin_stream(c, on_stop);
 }
 
@@ -150,8 +151,8 @@ const struct command commands_requests[] = {
      .max = CONTROL_WORDS_MAX,
      .level = CONTROL_OPERATOR,
      .run = run_requests,
-     .help =
-         "exchanges as they end, one access record as JSON a line, until so many, an empty line or the end of input",
+     .help = "exchanges as they end, a line of JSON each: the access record; of those that EXPR takes, until so many "
+             "were sent",
      .example = "stream requests where status>=500 and path~\"^/v1\" count 10"},
     {.words = NULL},
 };

@@ -26,8 +26,8 @@ static bool stream_send(struct event_stream *s, const struct event *e) {
     FILE *out = open_memstream(&text, &len);
     LG_ASSERT(out != NULL);
     view_init(&v);
-    if (s->dropped) view_number(&v.root, "dropped", s->dropped);
     event_put(&v.root, e, true);
+    if (s->dropped) view_number(&v.root, "dropped", s->dropped);
     view_print_json(&v.root, out);
     view_fini(&v);
     fclose(out);

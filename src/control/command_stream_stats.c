@@ -2,9 +2,7 @@
  *
  *   beat (a period that somebody follows)
  *     each period: telemetry_tick --> render: one line for each entity that any of its streams wants, once
- *       --> each stream: those it wants, with a head of its own (time, seq, dropped), as one frame: sent or dropped
- * whole
- */
+ *       --> each stream: those it wants, with a head and an end of its own, as one frame: sent or dropped whole */
 #include "loomgate/control/entity.h"
 
 #include "command_stream_internal.h"
@@ -35,14 +33,16 @@ struct stats_stream {
 
 /* --- a frame ---------------------------------------------------------------------------------------------------- */
 
-/* What all streams of a beat are sent: the lines without their heads. */
+struct frame_line {
+    struct entity entity;
+    size_t end; /* in the frame's text; it begins where the one before ends */
+};
+
+/* What all streams of a beat are sent: the lines without their heads and ends. */
 struct frame {
     char *text;
     size_t len;
-    struct frame_line {
-        struct entity entity;
-        size_t end; /* in `text`; it begins where the one before ends */
-    } * lines;
+    struct frame_line *lines;
     size_t count, room;
 };
 
@@ -79,7 +79,6 @@ static void frame_render(struct frame *f, const struct beat *b) {
         if (!anybody_wants(b, &e)) continue;
         entity_read(&e, t, loop->now_us, &stats);
         entity_print_json(&e, &stats, out);
-        fputs("}\n", out);
         frame_add(f, &e, out);
     }
     fclose(out);
@@ -93,24 +92,27 @@ static void frame_fini(struct frame *f) {
 /* --- a stream's part of it -------------------------------------------------------------------------------------- */
 
 static size_t print_head(const struct stats_stream *s, uint64_t unix_us, char out[HEAD_MAX]) {
-    size_t n = (size_t)sprintf(out, "{\"time\":\"");
-    log_time(out + n, unix_us);
-    n += 24;
-    n += (size_t)snprintf(out + n, HEAD_MAX - n, "\",\"seq\":%" PRIu64 ",", s->seq);
-    if (s->dropped) n += (size_t)snprintf(out + n, HEAD_MAX - n, "\"dropped\":%" PRIu64 ",", s->dropped);
-    return n;
+    char time[25] = "";
+    log_time(time, unix_us);
+    return (size_t)snprintf(out, HEAD_MAX, "{\"time\":\"%s\",\"seq\":%" PRIu64 ",", time, s->seq);
+}
+
+static size_t print_end(const struct stats_stream *s, char out[HEAD_MAX]) {
+    if (!s->dropped) return (size_t)snprintf(out, HEAD_MAX, "}\n");
+    return (size_t)snprintf(out, HEAD_MAX, ",\"dropped\":%" PRIu64 "}\n", s->dropped);
 }
 
 /* All of its lines as one; false: dropped. */
 static bool stream_send(struct stats_stream *s, const struct frame *f, uint64_t unix_us) {
-    char head[HEAD_MAX], *text;
-    size_t head_len = print_head(s, unix_us, head), begin = 0, len;
+    char head[HEAD_MAX], end[HEAD_MAX], *text;
+    size_t head_len = print_head(s, unix_us, head), end_len = print_end(s, end), begin = 0, len;
     FILE *out = open_memstream(&text, &len);
     LG_ASSERT(out != NULL);
     for (size_t i = 0; i < f->count; begin = f->lines[i++].end) {
         if (!stream_wants(s, &f->lines[i].entity)) continue;
         fwrite(head, 1, head_len, out);
         fwrite(f->text + begin, 1, f->lines[i].end - begin, out);
+        fwrite(end, 1, end_len, out);
     }
     fclose(out);
     bool sent = len == 0 || call_emit(s->call, slice_from(text, len - 1));

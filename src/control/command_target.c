@@ -24,46 +24,71 @@ static void hint_names(struct slice word, const char *const *names, size_t count
     if (count > NAMES_SHOWN) snprintf(out + n, HINT_MAX - n, ", ...");
 }
 
-static const struct backend *find_backend(struct call *c, struct slice name) {
-    const struct snapshot *s = runtime_snapshot(c->control->runtime);
+/* --- finding ---------------------------------------------------------------------------------------------------- */
+
+static const struct backend *find_backend(const struct snapshot *s, struct slice name) {
     for (uint32_t i = 0; i < s->backend_count; i++)
         if (slice_is(name, s->backends[i].settings->name)) return &s->backends[i];
+    return NULL;
+}
+
+static bool find_member(struct target *t, struct slice name) {
+    const struct balance_member *m;
+    for (uint32_t at = 0; (m = target_next(t, &at));)
+        if (slice_is(name, m->server->name)) return t->only = m, true;
+    return false;
+}
+
+/* "backend/server"; `server` is NULL without the slash. Names of backends have none. */
+static struct slice split(struct slice word, struct slice *server) {
+    size_t slash = slice_find(word, '/');
+    *server = slash < word.n ? slice_from(word.p + slash + 1, word.n - slash - 1) : slice_from(NULL, 0);
+    return slice_from(word.p, slash);
+}
+
+bool target_find(const struct call *c, unsigned i, struct target *t) {
+    struct slice server, backend = split(c->words.v[i].text, &server);
+    *t = (struct target){find_backend(runtime_snapshot(c->control->runtime), backend), NULL};
+    return t->backend && (!server.p || find_member(t, server));
+}
+
+/* --- failing ---------------------------------------------------------------------------------------------------- */
+
+static void fail_backend(struct call *c, struct slice name) {
+    const struct snapshot *s = runtime_snapshot(c->control->runtime);
     const char **names = arena_alloc(&c->arena, s->backend_count * sizeof *names);
     char hint[HINT_MAX];
     for (uint32_t i = 0; i < s->backend_count; i++) names[i] = s->backends[i].settings->name;
     hint_names(name, names, s->backend_count, hint);
     call_fail(c, COMMAND_NO_SUCH_BACKEND, "there is no backend '%.*s'; %s", (int)(name.n < 64 ? name.n : 64), name.p,
               hint);
-    return NULL;
 }
 
-static bool find_member(struct call *c, struct target *t, struct slice name) {
+static void fail_member(struct call *c, const struct target *t, struct slice name) {
     const struct balance_member *m;
     uint32_t at = 0, count = 0;
-    while ((m = target_next(t, &at)))
-        if (slice_is(name, m->server->name)) return t->only = m, true;
+    while (target_next(t, &at)) {}
     const char **names = arena_alloc(&c->arena, at * sizeof *names);
     char hint[HINT_MAX];
     for (at = 0; (m = target_next(t, &at));) names[count++] = m->server->name;
     hint_names(name, names, count, hint);
     call_fail(c, COMMAND_NO_SUCH_SERVER, "the backend '%s' has no server '%.*s'; %s", t->backend->settings->name,
               (int)(name.n < 64 ? name.n : 64), name.p, hint);
-    return false;
 }
 
 bool call_take_target(struct call *c, unsigned i, enum target_form form, struct target *t) {
     LG_ASSERT(i < c->words.count);
-    struct slice word = c->words.v[i].text;
-    size_t slash = slice_find(word, '/'); /* names of backends have none */
-    bool has_server = slash < word.n;
+    struct slice server, backend = split(c->words.v[i].text, &server);
     *t = (struct target){NULL, NULL};
-    if (form != TARGET_EITHER && has_server != (form == TARGET_SERVER)) {
+    if (form != TARGET_EITHER && (server.p != NULL) != (form == TARGET_SERVER))
         call_fail_usage(c);
-        return false;
-    }
-    t->backend = find_backend(c, slice_from(word.p, slash));
-    if (!t->backend) return false;
-    return !has_server || find_member(c, t, slice_from(word.p + slash + 1, word.n - slash - 1));
+    else if (target_find(c, i, t))
+        return true;
+    else if (!t->backend)
+        fail_backend(c, backend);
+    else
+        fail_member(c, t, server);
+    return false;
 }
 
 /* Not a server: of those the backend tells. */

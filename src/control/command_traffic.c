@@ -155,7 +155,9 @@ static void look(struct traffic *w) {
     struct loop *loop = runtime_loop(c->control->runtime);
     struct target t;
     struct survey s;
-    if (!call_take_target(c, 0, TARGET_EITHER, &t)) {
+    if (!target_find(c, 0, &t)) {
+        struct slice word = c->words.v[0].text;
+        call_fail(c, COMMAND_CONFLICT, "%.*s is in the configuration no more", SLICE_ARG(word));
         traffic_free(w);
         return;
     }

@@ -153,6 +153,49 @@ static void tell_end(const struct override *o, const char *why) {
                LOG_STR("setting", override_setting_name(o->setting)), LOG_STR("to", text));
 }
 
+/* --- another configuration -------------------------------------------------------------------------------------- */
+
+/* `value` NULL: as the configuration has it. */
+static bool is_so(const struct balance_member *m, enum override_setting setting, const uint32_t *value) {
+    const struct server *s = m->server;
+    const struct breaker *b = &s->shared.breaker;
+    switch (setting) {
+    case OVERRIDE_ADMIN:
+        return server_admin_get(s) == (value ? *value : admin_of_config(m));
+    case OVERRIDE_HEALTH:
+        return s->health.pinned == (value != NULL) && (!value || server_health_get(s) == *value);
+    case OVERRIDE_BREAKER:
+        return breaker_is_held(b) == (value != NULL) && (!value || breaker_state_get(b) == *value);
+    default:
+        return server_has_weight(s) == (value != NULL) && (!value || member_base_weight(m) == *value);
+    }
+}
+
+/* What the file has come to say, too, is no override any more. */
+static struct override *keep(struct override *o, const struct balance_member *m) {
+    if (!o || o->setting != OVERRIDE_ADMIN || !o->has_lasting || o->lasting.value != admin_of_config(m)) return o;
+    o->has_lasting = false;
+    if (timer_is_set(&o->timer)) return o;
+    override_free(o);
+    return NULL;
+}
+
+static void apply(struct runtime *r, struct backend *b, const struct balance_member *m) {
+    for (unsigned i = 0; i < OVERRIDE_SETTINGS; i++) {
+        const struct override *o = keep(find(r, m->server, (enum override_setting)i), m);
+        const uint32_t *value = o ? &override_mark(o)->value : NULL;
+        if (!is_so(m, (enum override_setting)i, value)) carry_out(r, b, m, (enum override_setting)i, value, NULL, NULL);
+    }
+}
+
+void overrides_apply(struct runtime *r) {
+    for (uint32_t i = 0; i < r->snapshot->backend_count; i++) {
+        struct backend *b = &r->snapshot->backends[i];
+        for (uint32_t k = 0; k < b->member_count; k++) apply(r, b, &b->members[k]);
+        for (uint32_t k = 0; k < b->backup_count; k++) apply(r, b, &b->backups[k]);
+    }
+}
+
 /* --- setting, taking back, running out -------------------------------------------------------------------------- */
 
 static void on_time_over(struct loop_timer *timer) {
@@ -199,15 +242,6 @@ void runtime_override(struct runtime *r, struct server *server, enum override_se
     }
     tell(setting, server, value, for_us);
     carry_out(r, b, m, setting, &value, done, arg);
-}
-
-void overrides_apply(struct runtime *r) {
-    LIST_FOR (node, &r->overrides) {
-        const struct override *o = LIST_ENTRY(node, struct override, node);
-        struct backend *b = backend_find(r, o->backend);
-        const struct balance_member *m = b ? member_of(b, o->server) : NULL;
-        if (m) carry_out(r, b, m, o->setting, &override_mark(o)->value, NULL, NULL);
-    }
 }
 
 void runtime_restore(struct runtime *r, struct server *server, enum override_setting setting, void (*done)(void *arg),

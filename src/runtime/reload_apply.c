@@ -2,21 +2,10 @@
 #include "loomgate/runtime/reload.h"
 
 #include "loomgate/runtime/drain.h"
-#include "loomgate/runtime/override.h"
 
 #include "runtime_internal.h"
 
 /* --- servers ---------------------------------------------------------------------------------------------------- */
-
-/* `maint` of the file is what a server begins with; later it counts when the file changes it. */
-static void take_maint(struct runtime *r, struct server *server, bool maint) {
-    enum server_admin admin = server_admin_get(server);
-    if (server->file_maint == maint) return;
-    server->file_maint = maint;
-    if (override_find(r, server, OVERRIDE_ADMIN)) return;
-    if (maint && admin == SERVER_READY) runtime_set_admin(r, server, SERVER_MAINT, NULL, NULL);
-    if (!maint && admin == SERVER_MAINT) runtime_set_admin(r, server, SERVER_READY, NULL, NULL);
-}
 
 static void put_in_service(struct runtime *r, const struct backend *b, const struct balance_member *v, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
@@ -24,7 +13,6 @@ static void put_in_service(struct runtime *r, const struct backend *b, const str
         server->round = r->round;
         if (atomic_exchange_explicit(&server->shared.retired, false, memory_order_relaxed))
             drain_returned(r, server, b->settings->drain_timeout_us);
-        take_maint(r, server, v[i].settings->maint);
     }
 }
 

@@ -2,6 +2,7 @@
 #include "loomgate/runtime/reload.h"
 
 #include "loomgate/runtime/drain.h"
+#include "loomgate/runtime/reload.h"
 
 #include <stdlib.h>
 

@@ -106,7 +106,8 @@ void reload_watch_failed(struct runtime *r, const struct config_files *files, bo
 void runtime_taps_fini(struct runtime *r);
 /* drain.c: of the configuration in force; NULL when it is not in it any more. */
 struct backend *backend_find(const struct runtime *r, const char *name);
-/* override.c: they hold in the configuration that is now in force, too. */
+/* override.c: another configuration is in force: its servers, some of them new, become what the file says, or what was
+ * set against it. */
 void overrides_apply(struct runtime *r);
 /* override.c: forgets them all; the servers stay as they are. */
 void overrides_fini(struct runtime *r);

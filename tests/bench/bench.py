@@ -49,6 +49,7 @@ WRK_ROWS = [
 ]
 GUARDS_ROW = Row("guards", "keep-alive, 1 KiB")
 CHECKS_WARM_SECONDS = 3
+STREAM_ROW = Row("stream", "keep-alive, 1 KiB")
 IDLE_CLIENTS = 8000
 CROWD_CLIENTS, CROWD_REQUESTS, CROWD_SECONDS = 10000, 10, 120
 
@@ -66,7 +67,8 @@ class Sample:
 class Bench:
     def __init__(self, options, folder):
         self.options, self.folder = options, folder
-        self.lines, self.idle, self.crowd, self.guards, self.checks, self.notes = [], [], [], [], [], []
+        self.lines, self.idle, self.crowd, self.notes = [], [], [], []
+        self.guards, self.checks, self.stream = [], [], []
         self._start_sink()
         self._start_origin()
 
@@ -205,10 +207,39 @@ class Bench:
         finally:
             for one in running:
                 one.stop()
-        self.guards = [[name, f"{statistics.median(values):.2f}", f"{min(values):.2f} to {max(values):.2f}"]
-                       for name, values in cpu.items()]
-        self.guards.append(["on / off, median of the rounds", f"{statistics.median(ratios):.3f}",
-                            f"{min(ratios):.3f} to {max(ratios):.3f}"])
+        self.guards = self.lines_of_pairs(cpu, "on / off", ratios)
+
+    def run_stream_row(self):
+        """What it costs that somebody follows `stream stats every 100ms`: of one process, with and without a reader."""
+        one = self.start_all("http", False, [field.LoomgateControl])[0]
+        ratios, cpu = [], {"without": [], "with a reader": []}
+
+        def measure_with():
+            with field.Stream(one.control, "stream stats every 100ms") as stream:
+                sample = self.measure(one, STREAM_ROW, self.options.seconds)
+                stream.wait(1)
+            return sample
+
+        try:
+            self.measure(one, STREAM_ROW, 1)
+            for number in range(self.options.rounds * 2):
+                measures = [("without", lambda: self.measure(one, STREAM_ROW, self.options.seconds)),
+                            ("with a reader", measure_with)]
+                pair = {name: run().cpu_us for name, run in (measures if number % 2 else measures[::-1])}
+                for name, value in pair.items():
+                    cpu[name].append(value)
+                ratios.append(pair["with a reader"] / pair["without"])
+                say(f"stream {number + 1}: {pair}, ratio {ratios[-1]:.3f}")
+        finally:
+            one.stop()
+        self.stream = self.lines_of_pairs(cpu, "with / without", ratios)
+
+    @staticmethod
+    def lines_of_pairs(cpu, title, ratios):
+        lines = [[name, f"{statistics.median(values):.2f}", f"{min(values):.2f} to {max(values):.2f}"]
+                 for name, values in cpu.items()]
+        return lines + [[f"{title}, median of the rounds", f"{statistics.median(ratios):.3f}",
+                         f"{min(ratios):.3f} to {max(ratios):.3f}"]]
 
     def measure_checks(self, kind):
         """(CPU us a check, CPU of one core in percent, checks a second) of a proxy that has nothing else to do."""
@@ -296,7 +327,7 @@ def table(heads, rows):
 
 
 def parse_options():
-    names = [row.name for row in WRK_ROWS] + ["guards", "checks", "idle", "crowd"]
+    names = [row.name for row in WRK_ROWS] + ["guards", "checks", "stream", "idle", "crowd"]
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", default="build/release", help="folder with loomgate, origin and relay")
     parser.add_argument("--rounds", type=int, default=5)
@@ -324,6 +355,9 @@ def print_results(bench):
     if bench.checks:
         print(f"\n{field.CHECKED_SERVERS:,} servers at one address, each checked by HTTP once a second; no load.\n")
         print(table(["proxy", "CPU us a check", "/ haproxy", "% of a core", "min to max", "checks/s"], bench.checks))
+    if bench.stream:
+        print("\nOne LoomGate, with a reader of `stream stats every 100ms` and without.\n")
+        print(table(["", "CPU us", "min to max"], bench.stream))
     if bench.idle:
         print(f"\n{IDLE_CLIENTS:,} idle keep-alive clients: memory a client.\n")
         print(table(["proxy", "PSS KiB a client", "RSS KiB a client", "RSS MiB in all", *ratios], bench.idle))
@@ -354,6 +388,8 @@ def main():
                 bench.run_guards_row()
             if "checks" in options.only:
                 bench.run_checks_row()
+            if "stream" in options.only:
+                bench.run_stream_row()
             if "idle" in options.only:
                 bench.run_idle_row()
             if "crowd" in options.only:

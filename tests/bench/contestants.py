@@ -1,6 +1,8 @@
 """The proxies that are measured: how each is configured, started, and what its processes cost."""
 
+import contextlib
 import glob
+import json
 import os
 import pathlib
 import pwd
@@ -8,6 +10,7 @@ import resource
 import shutil
 import socket
 import subprocess
+import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -152,7 +155,7 @@ class Loomgate(Contestant):
     """With the defaults: breaker and retries are on."""
 
     name = "loomgate"
-    server = policies = ""
+    server = policies = more = ""
 
     def servers(self, origin):
         return [f'{{address: "127.0.0.1:{origin}"{self.server}}}']
@@ -167,6 +170,7 @@ class Loomgate(Contestant):
             TIMEOUTS="keep_alive: 5m, " if mode == "http" else "",
             POOL="pool: {max_idle: 256, idle_timeout: 5m}" if mode == "http" else "",
             SERVERS=", ".join(self.servers(origin)), POLICIES=self.policies,
+            GLOBAL=self.more,
         )
         return [self.build.resolve() / "loomgate", "-f", path]
 
@@ -196,6 +200,57 @@ class LoomgateChecks(Loomgate):
 
     def servers(self, origin):
         return [f'{{name: s{i}, address: "127.0.0.1:{origin}"}}' for i in range(CHECKED_SERVERS)]
+
+
+class LoomgateControl(Loomgate):
+    """With a control socket, at the path `control` once it has started, and one long window where one is given."""
+
+    name = "loomgate, control"
+
+    def __init__(self, build, window_seconds=0):
+        super().__init__(build)
+        windows = f"telemetry: {{windows: [1s, {window_seconds}s]}}, " if window_seconds else ""
+        self.more = f"control: [{{socket: control.sock}}], {windows}"
+
+    def start(self, *args):
+        super().start(*args)
+        self.control = self.folder / "control.sock"
+        return self
+
+
+class Stream:
+    """A reader of a stream from a control socket; its lines as they come."""
+
+    def __init__(self, path, command):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(START_SECONDS)
+        self.sock.connect(str(path))
+        self.sock.sendall(command.encode() + b"\n")
+        self.lines = []
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self):
+        with contextlib.suppress(OSError), self.sock.makefile() as lines:
+            for line in lines:
+                self.lines.append(json.loads(line))
+
+    def wait(self, count):
+        """Until there are so many lines."""
+        deadline = time.monotonic() + START_SECONDS
+        while len(self.lines) < count:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the stream stands still at {len(self.lines)} lines")
+            time.sleep(0.05)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.sock.close()
 
 
 class Haproxy(Contestant):

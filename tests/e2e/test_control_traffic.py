@@ -11,7 +11,7 @@ import pytest
 from control_client import control, control_settings
 from gates import shared
 from scale import scaled
-from support import TIMEOUT, Client, eventually, web_config
+from support import TIMEOUT, eventually, web_config, write_config
 from test_balance import ask_from_many
 from test_health import BUSY, CHECK, OK, Checked, checked
 from test_resilience import Load, load  # noqa: F401
@@ -572,6 +572,41 @@ def test_drift(pair):
                     "log level info"):
         gate.control.ok(command)
     assert gate.control.json("show drift") == []
+
+
+def test_a_reload_keeps_what_was_set(loomgate, origin, fake_server):
+    """Also for a server that has moved; what is gone is not waited for."""
+    slow, a1, moved = Slow(fake_server), origin("-n", "a1"), origin("-n", "a2")
+    servers = [{"name": "a1", "address": a1.address, "weight": 2}, {"name": "a2", "address": "127.0.0.1:9"},
+               {"name": "a3", "address": slow.address, "backup": True}]
+    config = web_config(*servers, settings=control_settings(workers=2))
+    gate = loomgate(config)
+    gate.slow, gate.control = slow, control(gate)
+    for command in ("weight app/a1 5", "drain app/a2 for 1h", "health app/a2 up", "maint app/a1"):
+        gate.control.ok(command)
+    client, response = begin_long(gate)  # on a3, as a1 and a2 are out
+    with client, gate.control.open() as raw:
+        raw.send("drain app/a3 wait\n")
+        assert raw.line() == "1 exchange runs on app/a3\n"
+        before = drift(gate)
+        servers[0]["maint"], servers[1]["address"] = True, moved.address
+        del servers[2]
+        config["backends"]["app"]["servers"] = servers
+        write_config(config, gate.path.parent, gate.path.name)
+        gate.signal(signal.SIGHUP)
+        gate.logged(event="reloaded")
+        assert raw.answer().splitlines()[-1] == \
+            "error: conflict: app/a3 is in the configuration no more"
+        slow.released.set()
+        client.read_body(response)
+        assert response.body == b"half-whole"
+    after = drift(gate)  # a1 is in maintenance by the file now
+    assert set(after) == set(before) - {("a1", "admin"), ("a3", "admin")}
+    assert all(after[key] == before[key] for key in after)
+    assert server_row(gate, "a2")["admin"] == "drain" and server_row(gate, "a2")["health"] == "up"
+    assert server_row(gate, "a1")["weight"] == 5 and server_row(gate, "a1")["admin_by"] is None
+    gate.control.ok("ready app/a2")
+    assert names_of(gate, 10) == {"a2": 10}
 
 
 # --- misuse -----------------------------------------------------------------------------------------------------------

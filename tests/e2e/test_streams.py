@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from control_client import control, control_settings
 from gates import shared
-from support import ROOT, TIMEOUT, eventually, web_config
+from support import ROOT, TIMEOUT, eventually, web_config, write_config
 
 VERSION_ERROR = "error: usage: show version\n"
 TIMES = ["window_s", "rps", "rps_1s", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "p999_ms", "max_ms", "first_byte_p99_ms",
@@ -130,6 +130,7 @@ def test_known_latencies(gate):
         assert line["queue_p99_ms"] == 0 and line["bytes_out_per_s"] > line["bytes_in_per_s"] > 0
 
 
+@pytest.mark.threads
 def test_every_exchange_is_counted_once(gate):
     with control(gate).open() as raw:
         stream(raw, "every 50ms of web of app")
@@ -148,6 +149,7 @@ def test_errors_by_cause(web):
     with control(web.gate).open() as raw:
         stream(raw, "every 50ms of bad of dead of web")
         before = next_frame(raw, 4)["frontend", "web"]["errors_total"]
+        assert web.gate.fetch("/size/10").status == 200
         assert web.gate.fetch("/status/500").status == 500
         for _ in range(3):
             assert fetch_bad(web) == 502
@@ -259,6 +261,7 @@ def test_more_garbage_than_is_kept(web):
     await_one_client(web)
 
 
+@pytest.mark.threads
 def test_who_goes_is_forgotten(web):
     await_one_client(web)
     descriptors = web.gate.descriptors()
@@ -275,6 +278,7 @@ def test_who_goes_is_forgotten(web):
     eventually(lambda: web.gate.descriptors() <= descriptors, "closed descriptors")
 
 
+@pytest.mark.threads
 def test_sixty_four_at_once(web):
     await_one_client(web)
     with contextlib.ExitStack() as stack:
@@ -291,6 +295,7 @@ def test_sixty_four_at_once(web):
 # --- events -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threads
 def test_stream_events(web):
     await_one_client(web)
     with control(web.gate, "user").open() as raw:
@@ -334,10 +339,31 @@ def test_a_reader_that_stops(loomgate, origin):
             if "dropped" in line:
                 break
             last = line
-        assert line["dropped"] > 0 and list(line)[:3] == ["time", "seq", "dropped"]
+        assert line["dropped"] > 0 and list(line) == [*FIELDS["frontend"], "dropped"]
         deaf.send("\n")
         end_of_stream(deaf)
         assert deaf.send("show version x\n").answer() == VERSION_ERROR
+
+
+def test_a_reload_in_the_middle(loomgate, origin):
+    """The lines are those of the configuration in force; who stays goes on counting."""
+    one, two = {"name": "a1", "address": origin().address}, {"name": "a2", "address": origin().address}
+    config = web_config(one, settings=control_settings())
+    gate = loomgate(config)
+    assert gate.fetch("/size/10").status == 200
+    with control(gate).open() as raw:
+        stream(raw, "every 50ms of app")
+        assert next_frame(raw, 2)["server", "a1"]["requests_total"] == 1
+        for servers in ([two, one], [two]):
+            config["backends"]["app"]["servers"] = servers
+            write_config(config, gate.path.parent, gate.path.name)
+            assert control(gate).ask("reload").startswith("ok: ")
+            seq = json.loads(raw.line())["seq"]
+            while (line := json.loads(raw.line()))["name"] != "app" or line["seq"] < seq + 2:
+                pass
+            names = {name: json.loads(raw.line()) for name in [server["name"] for server in servers]}
+            assert all(names[name]["name"] == name for name in names)
+            assert names.get("a1", {"requests_total": 1})["requests_total"] == 1
 
 
 def test_the_end_of_the_process_ends_it(loomgate):

@@ -41,7 +41,6 @@ struct server {
     unsigned id;           /* dense: the place of its pool in each worker */
     unsigned refs;         /* of snapshots; the control thread alone counts */
     unsigned round;        /* of publishing that it was in last; the control thread's alone, and so is: */
-    bool file_maint;       /* what the configuration said last */
     struct series *series; /* where its tries are counted */
     struct health_state health;
 
@@ -107,6 +106,9 @@ static inline uint32_t server_share(const struct server *s, uint64_t now_us) {
 enum { WEIGHT_ONE = 100, WEIGHT_MAX = 256, WEIGHT_OF_CONFIG = UINT32_MAX };
 static inline void server_set_weight(struct server *s, uint32_t weight) {
     atomic_store_explicit(&s->shared.weight, weight + 1, memory_order_relaxed);
+}
+static inline bool server_has_weight(const struct server *s) {
+    return atomic_load_explicit(&s->shared.weight, memory_order_relaxed) != 0;
 }
 static inline uint32_t server_weight(const struct server *s, uint32_t of_config) {
     uint32_t own = atomic_load_explicit(&s->shared.weight, memory_order_relaxed);

@@ -159,6 +159,8 @@ struct target {
 enum target_form { TARGET_BACKEND, TARGET_SERVER, TARGET_EITHER };
 /* Word `i` as B, B/S, or either of them, of the configuration in force; false: the call has failed, and ended. */
 LG_MUST_CHECK bool call_take_target(struct call *c, unsigned i, enum target_form form, struct target *t);
+/* The same without a word to who asks; false: there is none (now). */
+bool target_find(const struct call *c, unsigned i, struct target *t);
 /* Walks its servers, backups last: start with *at = 0; NULL at the end. */
 const struct balance_member *target_next(const struct target *t, uint32_t *at);
 

@@ -3,7 +3,8 @@
  *   the configuration's --set--> LASTING --restore--> the configuration's
  *        either --set for a time--> LIMITED, above it --the time is over--> what is below
  *
- * Kept by the names of backend and server, for the process's life. Control thread only. */
+ * Kept by the names of backend and server for the process's life: another configuration's servers heed it too. Control
+ * thread only. */
 #ifndef LOOMGATE_RUNTIME_OVERRIDE_H
 #define LOOMGATE_RUNTIME_OVERRIDE_H
 

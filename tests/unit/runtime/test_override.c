@@ -20,6 +20,7 @@ static struct worker *workers[WORKERS];
 static struct backend_settings *settings;
 static struct server *a1, *a2;
 static unsigned dones;
+static struct snapshot *before; /* the configuration before, NULL: there was none */
 
 static const struct socket_peer alice = {.pid = 1, .uid = 100, .gid = 10}, bob = {.pid = 2, .uid = 200, .gid = 20};
 
@@ -50,6 +51,7 @@ static int set_up(void **state) {
         mailbox_init(&workers[i]->box, &runtime.loop, workers[i]);
     }
     dones = 0;
+    before = NULL;
     return 0;
 }
 
@@ -68,6 +70,7 @@ static int tear_down(void **state) {
         free(workers[i]);
     }
     snapshot_free(runtime.snapshot, &runtime.registry);
+    if (before) snapshot_free(before, &runtime.registry);
     registry_fini(&runtime.registry);
     mailbox_fini(&runtime.box);
     loop_fini(&runtime.loop);
@@ -81,21 +84,21 @@ static void on_done(void *arg) {
 
 static void set(struct server *s, enum override_setting setting, uint32_t value, const struct socket_peer *by,
                 uint64_t for_us) {
-    unsigned before = dones;
+    unsigned was = dones;
     runtime_override(&runtime, s, setting, value, by, for_us, on_done, &dones);
-    assert_int_equal(dones, before);
+    assert_int_equal(dones, was);
     mailbox_deliver(&workers[0]->box);
     mailbox_deliver(&runtime.box);
-    assert_int_equal(dones, before); /* not all of them heed it yet */
+    assert_int_equal(dones, was); /* not all of them heed it yet */
     read_mail();
-    assert_int_equal(dones, before + 1);
+    assert_int_equal(dones, was + 1);
 }
 
 static void restore(struct server *s, enum override_setting setting) {
-    unsigned before = dones;
+    unsigned was = dones;
     runtime_restore(&runtime, s, setting, on_done, &dones);
     read_mail();
-    assert_int_equal(dones, before + 1);
+    assert_int_equal(dones, was + 1);
 }
 
 /* As the loop does it when the time has come. */
@@ -255,13 +258,101 @@ static void what_lasts_ends_the_time(void **state) {
     assert_int_equal(count(), 0);
 }
 
+/* --- another configuration -------------------------------------------------------------------------------------- */
+
+/* a1 at another address, a2 not in maintenance any more, a3 new and in maintenance. */
+static void replace_configuration(void) {
+    struct config *c = config_make();
+    struct addr moved = addr_make_ip("127.0.0.1", 10), at = addr_make_ip("127.0.0.1", 9);
+    struct error e;
+    struct backend_settings *app = config_add_backend(c, "app");
+    config_add_server(c, app, "a1", &moved);
+    config_add_server(c, app, "a2", &at);
+    config_add_server(c, app, "a3", &at)->maint = true;
+    before = runtime.snapshot;
+    runtime.snapshot = snapshot_build(c, &runtime.registry, &e);
+    assert_non_null(runtime.snapshot);
+    overrides_apply(&runtime);
+    read_mail();
+    assert_ptr_not_equal(a1, runtime.snapshot->backends[0].members[0].server);
+    assert_ptr_equal(a2, runtime.snapshot->backends[0].members[1].server);
+    a1 = runtime.snapshot->backends[0].members[0].server;
+}
+
+static void a_server_that_moved_heeds_it_too(void **state) {
+    (void)state;
+    set(a1, OVERRIDE_ADMIN, SERVER_DRAIN, &alice, 60000000);
+    set(a1, OVERRIDE_HEALTH, SERVER_DOWN, &alice, 0);
+    set(a1, OVERRIDE_BREAKER, BREAKER_OPEN, &alice, 0);
+    set(a1, OVERRIDE_WEIGHT, 0, &alice, 0);
+    replace_configuration();
+    assert_int_equal(server_admin_get(a1), SERVER_DRAIN);
+    assert_int_equal(server_health_get(a1), SERVER_DOWN);
+    assert_true(breaker_is_held(&a1->shared.breaker));
+    assert_int_equal(breaker_state_get(&a1->shared.breaker), BREAKER_OPEN);
+    assert_int_equal(weight_of(a1), 0);
+    assert_int_equal(count(), 4);
+    let_time_pass(a1, OVERRIDE_ADMIN);
+    assert_int_equal(server_admin_get(a1), SERVER_READY);
+    restore(a1, OVERRIDE_WEIGHT);
+    assert_int_equal(weight_of(a1), 100);
+}
+
+static void what_the_file_says_counts_where_nothing_is_set(void **state) {
+    (void)state;
+    replace_configuration();
+    assert_int_equal(server_admin_get(a2), SERVER_READY);
+    assert_int_equal(server_admin_get(runtime.snapshot->backends[0].members[2].server), SERVER_MAINT);
+    assert_int_equal(weight_of(a2), 100);
+    assert_int_equal(count(), 0);
+}
+
+static void what_the_file_says_too_is_no_override(void **state) {
+    (void)state;
+    set(a2, OVERRIDE_ADMIN, SERVER_READY, &alice, 0);
+    set(a1, OVERRIDE_ADMIN, SERVER_READY, &alice, 60000000); /* as it is, but said so */
+    replace_configuration();
+    assert_int_equal(server_admin_get(a2), SERVER_READY);
+    assert_null(mark_of(a2, OVERRIDE_ADMIN));
+    assert_int_equal(count(), 1);
+}
+
+/* Its time is over while no configuration has it. */
+static void a_server_that_is_gone(void **state) {
+    struct snapshot *with;
+    (void)state;
+    set(a2, OVERRIDE_WEIGHT, 300, &alice, 60000000);
+    with = runtime.snapshot;
+    struct config *c = config_make();
+    struct error e;
+    config_add_backend(c, "other");
+    runtime.snapshot = snapshot_build(c, &runtime.registry, &e);
+    overrides_apply(&runtime);
+    let_time_pass(a2, OVERRIDE_WEIGHT);
+    assert_int_equal(count(), 0);
+    snapshot_free(runtime.snapshot, &runtime.registry);
+    runtime.snapshot = with; /* back, the same server */
+    assert_int_equal(weight_of(a2), 300);
+    overrides_apply(&runtime);
+    assert_int_equal(weight_of(a2), 100);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(who_and_when),           TEST(values_for_eyes),          TEST(weights),
-        TEST(admin_states),           TEST(health_and_breaker),       TEST(time_undoes_it),
-        TEST(below_it_is_what_lasts), TEST(what_lasts_ends_the_time),
+        TEST(who_and_when),
+        TEST(values_for_eyes),
+        TEST(weights),
+        TEST(admin_states),
+        TEST(health_and_breaker),
+        TEST(time_undoes_it),
+        TEST(below_it_is_what_lasts),
+        TEST(what_lasts_ends_the_time),
+        TEST(a_server_that_moved_heeds_it_too),
+        TEST(what_the_file_says_counts_where_nothing_is_set),
+        TEST(what_the_file_says_too_is_no_override),
+        TEST(a_server_that_is_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
