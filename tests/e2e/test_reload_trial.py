@@ -150,7 +150,7 @@ def test_a_plan_changes_nothing(gate, origin):
     path = gate.write(edit, "plan.yaml")
     sockets = gate.sockets()
     with gate.client() as client:
-        client.request("GET", "/delay/600/size/3")
+        client.request("GET", "/delay/3000/size/3")
         eventually(lambda: gate.server("a1")["active"] == 1, "the request under way")
         plan = gate.control.json(f"config plan {path}")
         assert client.read_response().body == pattern(3)

@@ -10,6 +10,7 @@ import subprocess
 import pytest
 from control_client import control, control_settings
 from gates import shared
+from scale import IS_SANITIZED
 from support import ROOT, TIMEOUT, eventually, web_config, write_config
 
 VERSION_ERROR = "error: usage: show version\n"
@@ -331,7 +332,8 @@ def test_a_reader_that_stops(loomgate, origin):
         for _ in range(20):
             next_frame(other, lines)
         assert gate.fetch("/size/10").status == 200
-        assert gate.resident_bytes() - before < 16 << 20
+        # A sanitizer keeps freed memory for a while.
+        assert gate.resident_bytes() - before < (400 if IS_SANITIZED else 16) << 20
         last = next_frame(deaf, lines)["frontend", "web"]
         for _ in range(5):
             line = next_frame(deaf, lines)["frontend", "web"]
@@ -353,7 +355,7 @@ def test_a_reload_in_the_middle(loomgate, origin):
     assert gate.fetch("/size/10").status == 200
     with control(gate).open() as raw:
         stream(raw, "every 50ms of app")
-        assert next_frame(raw, 2)["server", "a1"]["requests_total"] == 1
+        frame_with(raw, lambda f: f["server", "a1"]["requests_total"] == 1, 2)
         for servers in ([two, one], [two]):
             config["backends"]["app"]["servers"] = servers
             write_config(config, gate.path.parent, gate.path.name)
