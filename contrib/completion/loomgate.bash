@@ -11,8 +11,12 @@ config check [PATH]
 config plan [PATH]
 confirm
 drain BACKEND[/SERVER] [for DURATION] [wait [DURATION]]
+explain METHOD URL [NAME: VALUE]... [from ADDRESS] [frontend FRONTEND]
 health BACKEND/SERVER up|down|auto
 help [COMMAND]
+kill session ID
+kill sessions frontend FRONTEND
+kill sessions server BACKEND/SERVER
 log level debug|info|warn|error
 log reopen
 maint BACKEND[/SERVER]
@@ -26,11 +30,13 @@ show backends
 show breakers [BACKEND]
 show config
 show drift
+show errors
 show events [COUNT]
 show frontends
 show info
 show memory
 show servers [BACKEND]
+show sessions [frontend FRONTEND] [server BACKEND/SERVER] [older DURATION]
 show stats [NAME]
 show version
 show workers

@@ -153,19 +153,32 @@ bool backend_reacquire(const struct balance_member *m, uint64_t now_us, struct l
     return true;
 }
 
-/* Another round is made only when another thread has taken or given back a place meanwhile: `now_us` stands still. */
+/* The next one to be tried, or why there is none. Another round is made only when another thread has taken or given
+ * back a place meanwhile: `now_us` stands still. */
+static enum pick_result find(const struct backend *b, const struct pick_request *r, const struct balance_member **m) {
+    enum pick_result why;
+    do {
+        *m = pick_again(b, r);
+        why = *m ? PICK_OK : why_none(b, r->now_us);
+    } while (!*m && why == PICK_OK);
+    return why;
+}
+
 enum pick_result backend_acquire(const struct backend *b, const struct pick_request *r, struct lease *lease,
                                  struct breaker_change *change) {
+    const struct balance_member *m;
     enum pick_result why;
     *lease = (struct lease){0};
     *change = (struct breaker_change){0};
-    do {
-        const struct balance_member *m;
-        while ((m = pick_again(b, r)))
-            if (backend_reacquire(m, r->now_us, lease, change)) return PICK_OK;
-        why = why_none(b, r->now_us);
-    } while (why == PICK_OK);
+    do why = find(b, r, &m);
+    while (why == PICK_OK && !backend_reacquire(m, r->now_us, lease, change));
     return why;
+}
+
+enum pick_result backend_peek(const struct backend *b, const struct pick_request *r, const struct balance_member **m) {
+    struct pick_request peek = *r;
+    peek.peek = true;
+    return find(b, &peek, m);
 }
 
 static void tell(struct lease *lease, enum breaker_result result, uint64_t now_us, struct breaker_change *change) {

@@ -118,8 +118,8 @@ static const struct balance_member *pick_spare(struct round_robin *rr, const str
             m = take_turn(rr, r, at, dice);
             if (++at == rr->period) at = 0;
         }
-    } while (!atomic_compare_exchange_weak_explicit(&rr->spare, &from, from + steps, memory_order_relaxed,
-                                                    memory_order_relaxed));
+    } while (!r->peek && !atomic_compare_exchange_weak_explicit(&rr->spare, &from, from + steps, memory_order_relaxed,
+                                                                memory_order_relaxed));
     return m ? m : draw_of_all(rr->members, rr->count, NULL, r, dice);
 }
 
@@ -127,7 +127,8 @@ static const struct balance_member *rr_pick(struct balancer *b, const struct pic
     struct round_robin *rr = LG_CONTAINER_OF(b, struct round_robin, balancer);
     struct dice dice = {r->random};
     if (!rr->period) return NULL;
-    uint64_t turn = atomic_fetch_add_explicit(&rr->next, 1, memory_order_relaxed);
+    uint64_t turn = r->peek ? atomic_load_explicit(&rr->next, memory_order_relaxed)
+                            : atomic_fetch_add_explicit(&rr->next, 1, memory_order_relaxed);
     const struct balance_member *m = take_turn(rr, r, (uint32_t)(turn % rr->period), &dice);
     return m ? m : pick_spare(rr, r, &dice);
 }

@@ -204,6 +204,8 @@ static void on_timer(struct loop_timer *t) {
             tell_shortage(c->checks, error_number);
         else
             judge(c, false);
+    } else {
+        probe_cancel(&c->probe); /* nor does it keep a connection */
     }
     schedule_next(c);
 }

@@ -18,6 +18,10 @@ struct probe {
     const struct server_settings *server_settings;
     void (*on_done)(struct probe *p, bool passed); /* status and reason say why; no conversation is under way then */
     struct conn *conn;                             /* NULL: none is under way */
+    struct conn *kept;                             /* of the check before, for the next one; NULL: none */
+    bool on_kept;                                  /* this one uses it */
+    bool passed;                                   /* the answer's head was good; its rest may still come */
+    uint64_t before_in;                            /* bytes that had come on the connection before */
     struct h1_codec codec;
     uint16_t status; /* of an HTTP answer; 0: none */
     char reason[sizeof((struct health_state *)0)->reason];

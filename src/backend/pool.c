@@ -179,4 +179,12 @@ static void on_close(struct session *session) {
     if (s->pools->on_room) s->pools->on_room(s->pools);
 }
 
-static const struct session_events pool_session_events = {.on_idle = on_idle, .on_close = on_close};
+static void on_malformed(struct session *session, enum failure f, struct slice bytes, const char *place) {
+    const struct server_session *s = session->owner;
+    const struct server *server = s->server;
+    const struct malformed_source from = {server->backend, server->name, &server->addr};
+    if (s->pools->malformed) malformed_add(s->pools->malformed, s->pools->loop->unix_us, &from, f, bytes, place);
+}
+
+static const struct session_events pool_session_events = {
+    .on_idle = on_idle, .on_close = on_close, .on_malformed = on_malformed};

@@ -4,9 +4,10 @@
 #include "loomgate/config/schema.h"
 
 /* The order of help and of doc/control.md. */
-static const struct command *const parts[] = {commands_talk,     commands_show,    commands_stats,   commands_servers,
-                                              commands_workers,  commands_breaker, commands_traffic, commands_drift,
-                                              commands_requests, commands_config,  commands_process, commands_stream};
+static const struct command *const parts[] = {commands_talk,     commands_show,     commands_stats,   commands_servers,
+                                              commands_workers,  commands_sessions, commands_explain, commands_errors,
+                                              commands_breaker,  commands_traffic,  commands_drift,   commands_config,
+                                              commands_requests, commands_process,  commands_stream};
 
 enum { ROW_WORDS_MAX = 3, JOINED_MAX = 100 };
 

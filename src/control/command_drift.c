@@ -22,7 +22,8 @@ void view_peer(struct view_node *in, const char *name, const struct socket_peer 
 static const char *limit_text(uint64_t for_us, char out[VIEW_VALUE_MAX + 8]) {
     char length[VIEW_VALUE_MAX];
     view_format_duration(length, for_us);
-    snprintf(out, VIEW_VALUE_MAX + 8, for_us ? " for %s" : "", length);
+    out[0] = '\0';
+    if (for_us) snprintf(out, VIEW_VALUE_MAX + 8, " for %s", length);
     return out;
 }
 

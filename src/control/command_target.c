@@ -1,4 +1,5 @@
-/* command_target.c: the backend or server that a word of a command names, with the nearest one to a misspelt name. */
+/* command_target.c: the backend, server or frontend that a word of a command names, with the nearest one to a misspelt
+ * name. */
 #include "command_internal.h"
 
 #include "loomgate/config/schema.h"
@@ -74,6 +75,20 @@ static void fail_member(struct call *c, const struct target *t, struct slice nam
     hint_names(name, names, count, hint);
     call_fail(c, COMMAND_NO_SUCH_SERVER, "the backend '%s' has no server '%.*s'; %s", t->backend->settings->name,
               (int)(name.n < 64 ? name.n : 64), name.p, hint);
+}
+
+const struct frontend *call_take_frontend(struct call *c, unsigned i) {
+    LG_ASSERT(i < c->words.count);
+    const struct snapshot *s = runtime_snapshot(c->control->runtime);
+    struct slice name = c->words.v[i].text;
+    for (uint32_t k = 0; k < s->frontend_count; k++)
+        if (slice_is(name, s->frontends[k].settings->name)) return &s->frontends[k];
+    const char **names = arena_alloc(&c->arena, s->frontend_count * sizeof *names);
+    char hint[HINT_MAX];
+    for (uint32_t k = 0; k < s->frontend_count; k++) names[k] = s->frontends[k].settings->name;
+    hint_names(name, names, s->frontend_count, hint);
+    call_fail(c, COMMAND_USAGE, "there is no frontend '%.*s'; %s", (int)(name.n < 64 ? name.n : 64), name.p, hint);
+    return NULL;
 }
 
 bool call_take_target(struct call *c, unsigned i, enum target_form form, struct target *t) {

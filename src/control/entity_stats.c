@@ -113,8 +113,9 @@ static const struct member_row {
 /* Names were checked by the configuration, but may have what JSON escapes. */
 static void print_name(const char *name, FILE *out) {
     char text[NAME_ROOM];
+    const char *end = log_escape_json(text, text + sizeof text, slice_of(name));
     fputc('"', out);
-    fwrite(text, 1, (size_t)(log_escape_json(text, text + sizeof text, slice_of(name)) - text), out);
+    fwrite(text, 1, (size_t)(end - text), out);
     fputc('"', out);
 }
 

@@ -180,9 +180,12 @@ static enum failure parse_head(const struct step *s, struct slice head, bool sta
     enum failure failure = h1_parse_fields(&s->c->parser, (enum h1_role)s->c->role,
                                            slice_from(head.p + start, head.n - start), &m->fields);
     m->fields.room = LG_COUNT(scratch->field_room);
-    if (failure != FAILURE_NONE) return failure;
-    if (s->c->role == H1_READS_REQUESTS) return h1_guard_request(m);
-    return h1_guard_response(m, (enum method)s->c->request_method, s->c->upgrade_asked);
+    if (failure == FAILURE_NONE)
+        failure = s->c->role == H1_READS_REQUESTS
+                      ? h1_guard_request(m)
+                      : h1_guard_response(m, (enum method)s->c->request_method, s->c->upgrade_asked);
+    if (failure != FAILURE_NONE) s->out->place = h1_place_of(m, failure);
+    return failure;
 }
 
 static uint8_t state_of_body(const struct message *m) {
@@ -369,6 +372,7 @@ enum h1_event h1_codec_next(struct h1_codec *c, struct slice *in, const struct h
         before = c->state;
         event = steps[before](&step);
     } while (event == H1_MORE && c->state != before && before > STATE_FIELDS);
+    if (event == H1_ERROR && !out->place) out->place = in->p + (c->scanned < in->n ? c->scanned : in->n);
     return event;
 }
 

@@ -129,3 +129,31 @@ enum failure h1_guard_response(struct message *m, enum method asked, bool upgrad
     if (m->body == BODY_UNTIL_CLOSE) m->keep_alive = false;
     return FAILURE_NONE;
 }
+
+static bool has_good_name(const struct field *f) {
+    return slice_is_token(f->name) && f->name.p[f->name.n] == ':';
+}
+
+/* What a failure is about: the first of these fields that is there. */
+const char *h1_place_of(const struct message *m, enum failure failure) {
+    static const uint8_t at_fault[FAILURE_COUNT][2] = {
+        [FAILURE_bad_host] = {FIELD_HOST},
+        [FAILURE_bad_length] = {FIELD_CONTENT_LENGTH},
+        [FAILURE_bad_framing] = {FIELD_TRANSFER_ENCODING},
+        [FAILURE_bad_transfer_coding] = {FIELD_TRANSFER_ENCODING},
+        [FAILURE_bad_expectation] = {FIELD_EXPECT},
+        [FAILURE_bad_response] = {FIELD_TRANSFER_ENCODING, FIELD_CONTENT_LENGTH},
+    };
+    for (unsigned i = 0; i < 2; i++) {
+        enum field_id id = (enum field_id)at_fault[failure][i];
+        const struct field *f = id != FIELD_OTHER ? fields_find(&m->fields, id) : NULL;
+        if (f) return f->name.p;
+    }
+    const char *at = m->raw.p;
+    for (const struct field *f = m->fields.v, *last = f + m->fields.count; f < last; f++) {
+        if (!has_good_name(f)) return f->name.p;
+        at = f->value.p;
+    }
+    const char *end = m->raw.p + m->raw.n, *line_end = memchr(at, '\n', (size_t)(end - at));
+    return line_end ? line_end + 1 : end;
+}

@@ -45,6 +45,9 @@ bool h1_parse_chunk_end(llhttp_t *parser, struct slice bytes);
 /* --- h1_guard.c: the fields of a whole head; sets what they say in `m`. */
 enum failure h1_guard_request(struct message *m);
 enum failure h1_guard_response(struct message *m, enum method asked, bool upgrade_asked);
+/* Where in a head that was refused, its fields read as far as that went, the failure is: at the field that it is about,
+ * else behind the last one. */
+const char *h1_place_of(const struct message *m, enum failure failure);
 
 /* --- h1_chunk.c */
 /* The digits of a chunk's size line and the bytes of its extension; false when it is malformed (RFC 9112 section

@@ -185,6 +185,11 @@ static struct conn *h1_take_conn(struct stream *stream) {
     return c;
 }
 
+static void h1_count(struct stream *stream) {
+    struct h1_session *s = session_of(stream);
+    if (s->conn) h1_count_bytes(s);
+}
+
 const struct stream_ops h1_stream_ops = {
     .send_head = h1_send_head,
     .send_body = h1_send_body,
@@ -193,4 +198,5 @@ const struct stream_ops h1_stream_ops = {
     .resume = h1_resume,
     .reset = h1_reset,
     .take_conn = h1_take_conn,
+    .count = h1_count,
 };

@@ -218,6 +218,10 @@ static void on_message_end(struct h1_session *s, const struct fields *trailers) 
     h1_check_complete(s);
 }
 
+static void tell_malformed(struct h1_session *s, enum failure f, struct slice bytes, const char *place) {
+    if (s->session.events->on_malformed) s->session.events->on_malformed(&s->session, f, bytes, place);
+}
+
 static void on_bad_message(struct h1_session *s, enum failure f) {
     if (s->client_side)
         on_request_failure(s, f);
@@ -227,6 +231,7 @@ static void on_bad_message(struct h1_session *s, enum failure f) {
 
 /* One event of the codec; false when it wants more bytes. */
 static bool pump_once(struct h1_session *s, struct slice *in) {
+    const struct slice bytes = *in;
     struct h1_result r;
     enum h1_event event = h1_codec_next(&s->codec, in, s->limits, s->scratch, &r);
     s->pending = (uint32_t)in->n;
@@ -249,6 +254,7 @@ static bool pump_once(struct h1_session *s, struct slice *in) {
         on_message_end(s, r.trailers);
         break;
     case H1_ERROR:
+        tell_malformed(s, r.failure, bytes, r.place);
         on_bad_message(s, r.failure);
         break;
     }
@@ -264,6 +270,7 @@ static size_t h1_on_read(struct conn *c, struct slice bytes) {
     }
     if (!s->client_side && s->sent_turn == c->loop->turn) { /* it spoke before it was asked */
         s->stream.untouched = true;
+        if (!s->stream.reused) tell_malformed(s, FAILURE_bad_response, bytes, NULL);
         h1_fail(s, s->stream.reused ? FAILURE_closed_idle : FAILURE_bad_response, CONN_CLOSE_NOW);
         return 0;
     }

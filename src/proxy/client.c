@@ -114,7 +114,17 @@ static void on_session_close(struct session *session) {
     client_check_gone(c);
 }
 
-static const struct session_events client_session_events = {.on_stream = on_stream, .on_close = on_session_close};
+static void note_malformed(const struct client *c, enum failure f, struct slice bytes, const char *place) {
+    const struct malformed_source from = {c->base.frontend->settings->name, NULL, &c->base.addr};
+    malformed_add(&c->base.env->malformed, c->base.env->loop.unix_us, &from, f, bytes, place);
+}
+
+static void on_malformed(struct session *session, enum failure f, struct slice bytes, const char *place) {
+    note_malformed(session->owner, f, bytes, place);
+}
+
+static const struct session_events client_session_events = {
+    .on_stream = on_stream, .on_close = on_session_close, .on_malformed = on_malformed};
 
 /* --- PROXY header ----------------------------------------------------------------------------------------------- */
 
@@ -149,6 +159,7 @@ static size_t on_proxy_bytes(struct conn *conn, struct slice bytes) {
     case PROXY_MORE:
         return 0;
     case PROXY_BAD:
+        note_malformed(c, FAILURE_bad_proxy_header, bytes, NULL);
         refuse_proxy_header(c);
         return 0;
     case PROXY_DONE:

@@ -8,6 +8,7 @@
 void env_init(struct env *env, struct gate *gate) {
     loop_init(&env->loop);
     pools_init(&env->pools, &env->loop, &env->scratch);
+    env->pools.malformed = &env->malformed;
     recorder_init(&env->recorder);
     taps_init(&env->taps, &env->loop);
     env->pools.recorder = &env->recorder;

@@ -33,14 +33,12 @@ void exchange_set_state(struct exchange *x, enum exchange_state to) {
 /* --- steps: true when the next state is to be looked at now ----------------------------------------------------- */
 
 static bool step_route(struct exchange *x) {
-    const struct frontend *f = x->client->frontend;
-    int i = router_find(f->router, &x->request, &x->client->addr);
-    if (i < 0 && !f->has_fallback) {
+    x->route = frontend_find_route(x->client->frontend, &x->request, &x->client->addr);
+    if (!x->route) {
         x->cause = FAILURE_no_route;
         exchange_set_state(x, EXCHANGE_FAIL);
         return true;
     }
-    x->route = i < 0 ? &f->fallback : &f->routes[i];
     if (x->client->session && x->route->settings)
         x->client->session->ops->set_timeouts(x->client->session, &x->route->client_timeouts);
     deadline_set(&x->env->loop, &x->deadline, x->route->request_us);
@@ -203,7 +201,7 @@ void exchange_kill(struct exchange *x, enum failure f) {
 }
 
 void exchange_cut(struct exchange *x, enum failure f) {
-    if (x->state == EXCHANGE_TUNNEL)
+    if (x->state == EXCHANGE_TUNNEL || x->state == EXCHANGE_ANSWER)
         exchange_kill(x, f);
     else
         exchange_fail(x, f);

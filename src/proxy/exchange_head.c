@@ -6,57 +6,17 @@
 
 /* --- requests --------------------------------------------------------------------------------------------------- */
 
-static bool is_usable_id(struct slice id) {
-    if (id.n == 0 || id.n > REQUEST_ID_MAX) return false;
-    for (size_t i = 0; i < id.n; i++)
-        if (id.p[i] < 0x21 || id.p[i] > 0x7e) return false;
-    return true;
-}
-
-static void take_id(struct exchange *x) {
-    const struct frontend *f = x->client->frontend;
-    if (!f->settings->request_id.trust) return;
-    const struct field *own = fields_find_name(&x->request.fields, f->id_name);
-    if (own && is_usable_id(own->value)) x->id = own->value;
-}
-
-static struct slice port_text(struct exchange *x) {
-    char digits[5];
-    size_t n = 0;
-    unsigned port = x->client->port;
-    do digits[sizeof digits - ++n] = (char)('0' + port % 10);
-    while ((port /= 10));
-    return slice_from(arena_strndup(&x->arena, digits + sizeof digits - n, n), n);
-}
-
-static void rewrite(struct exchange *x) {
-    const struct forwarded_settings *settings = &x->client->frontend->settings->forwarded;
-    char ip[ADDR_TEXT_MAX];
-    size_t ip_len = addr_print_ip(&x->client->addr, ip);
-    struct request_rewrite r = {
-        .id_name = x->client->frontend->id_name,
-        .id = x->id,
-        .forwarded = settings->x_forwarded != X_FORWARDED_OFF,
-        .trusted = settings->x_forwarded == X_FORWARDED_APPEND && cidr_list_has(&settings->trusted, &x->client->addr),
-        .client_ip = slice_from(arena_strndup(&x->arena, ip, ip_len), ip_len),
-        .proto = SLICE("http"),
-        .port = port_text(x),
-    };
-    request_rewrite(&x->request, &r, &x->arena);
-}
-
 enum failure exchange_prepare(struct exchange *x, const struct message *m) {
     message_copy(&x->request, m, &x->arena, REWRITE_SPARE_FIELDS);
     x->has_body = m->body == BODY_CHUNKED || (m->body == BODY_LENGTH && m->length > 0);
-    take_id(x);
-    if (m->method == METHOD_CONNECT) return FAILURE_method_refused;
-    uint64_t limit = x->client->frontend->settings->limits.body_size;
-    if (limit && m->body == BODY_LENGTH && m->length > limit) return FAILURE_body_too_large;
-    return FAILURE_NONE;
+    struct slice own = prepare_id(x->client->frontend, &x->request);
+    if (own.n) x->id = own;
+    return prepare_check(x->client->frontend, m);
 }
 
 void exchange_rewrite_request(struct exchange *x) {
-    if (!x->rewritten) rewrite(x);
+    if (!x->rewritten)
+        prepare_request(&x->request, x->client->frontend, &x->client->addr, x->client->port, x->id, &x->arena);
     x->rewritten = true;
     /* A connection that was opened in one client's name (PROXY) serves nobody else. */
     x->request.keep_alive = x->picked->settings->send_proxy == SEND_PROXY_OFF;
@@ -70,7 +30,7 @@ static void build_answer(struct exchange *x, struct answer *a) {
             x->cause == FAILURE_breaker_open ? backend_wait_us(x->route->backend, x->env->loop.now_us) : 0;
         answer_error(a, (enum failure)x->cause, wait_us, &x->request, x->id, &x->arena);
     } else if (x->route->settings->action == ROUTE_REDIRECT) {
-        struct answer_facts facts = {.scheme = SLICE("http"), .port = port_text(x)};
+        struct answer_facts facts = {.scheme = SLICE("http"), .port = prepare_port(x->client->port, &x->arena)};
         answer_redirect(a, x->route->settings, &x->request, &facts, &x->arena);
     } else if (x->metrics) {
         answer_metrics(a, exchange_metrics_size(x), &x->arena);
@@ -79,11 +39,16 @@ static void build_answer(struct exchange *x, struct answer *a) {
     }
 }
 
+/* What is still to come of the request is not waited for. */
+static bool ends_connection(const struct exchange *x) {
+    return x->cause == FAILURE_body_too_large || x->cause == FAILURE_killed;
+}
+
 void exchange_answer(struct exchange *x) {
     struct answer a;
     build_answer(x, &a);
     response_rewrite(&a.head, &(struct response_rewrite){x->client->frontend->id_name, x->id, env_date(x->env)});
-    a.head.keep_alive = !x->env->draining && !x->client->is_leaving && x->cause != FAILURE_body_too_large;
+    a.head.keep_alive = !x->env->draining && !x->client->is_leaving && !ends_connection(x);
     x->status = a.head.status;
     x->response_started = true;
     x->response_ended = !x->metrics;

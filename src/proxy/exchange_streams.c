@@ -156,9 +156,16 @@ static bool was_offered(const struct exchange *x, struct slice protocol) {
     return false;
 }
 
+static void note_unasked(struct exchange *x, const struct message *m) {
+    const struct server *server = x->picked->server;
+    const struct malformed_source from = {server->backend, server->name, &server->addr};
+    malformed_add(&x->env->malformed, x->env->loop.unix_us, &from, FAILURE_bad_response, m->raw, m->upgrade_to.p);
+}
+
 static void back_on_head(struct stream *s, struct message *m) {
     struct exchange *x = s->owner;
     if (m->status == 101 && !was_offered(x, m->upgrade_to)) {
+        note_unasked(x, m);
         exchange_fail(x, FAILURE_bad_response);
         return;
     }

@@ -91,8 +91,9 @@ static struct bind *open_bind(struct binds *b, const struct frontend *f, const s
     return bind;
 }
 
-static bool plan_listener(struct binds *b, struct frontend *f, const struct listener_settings *l, unsigned workers,
-                          struct order *o, struct bind_changes *changes, struct error *e) {
+static bool plan_listener(struct binds *b, struct frontend *f, uint32_t index, unsigned workers, struct order *o,
+                          struct bind_changes *changes, struct error *e) {
+    const struct listener_settings *l = &f->settings->listeners[index];
     struct addr wanted;
     if (!addr_resolve(&wanted, &l->address, e)) return error_set(e, "frontend '%s': %s", f->settings->name, e->text);
     struct bind *bind = find_bind(b, &wanted, l->address.kind == ADDRESS_ANY, f->settings->name);
@@ -109,7 +110,8 @@ static bool plan_listener(struct binds *b, struct frontend *f, const struct list
         changes->opened++;
     }
     bind->is_seen = true;
-    o->listeners[o->listener_count++] = (struct order_listener){bind->id, f, l, addr_port(&bind->bound), fds};
+    f->ports[index] = addr_port(&bind->bound);
+    o->listeners[o->listener_count++] = (struct order_listener){bind->id, f, l, f->ports[index], fds};
     return true;
 }
 
@@ -140,7 +142,7 @@ bool binds_plan(struct binds *b, const struct snapshot *s, unsigned workers, str
     for (uint32_t i = 0; ok && i < s->frontend_count; i++) {
         struct frontend *f = &s->frontends[i];
         for (uint32_t k = 0; ok && k < f->settings->listener_count; k++)
-            ok = plan_listener(b, f, &f->settings->listeners[k], workers, o, changes, e);
+            ok = plan_listener(b, f, k, workers, o, changes, e);
     }
     LIST_FOR (node, &b->list) changes->closed += !LIST_ENTRY(node, struct bind, node)->is_seen;
     if (ok)

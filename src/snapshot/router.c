@@ -49,6 +49,7 @@ struct router {
     struct arena arena;
     struct names hosts, paths;
     struct map pairs;
+    const struct name **places; /* each route's path */
 };
 
 /* --- names ------------------------------------------------------------------------------------------------------ */
@@ -202,9 +203,10 @@ struct router *router_new(const struct route_settings *routes, uint32_t count) {
     names_init(&r->hosts);
     names_init(&r->paths);
     map_init(&r->pairs);
+    r->places = arena_calloc(&r->arena, count * sizeof *r->places);
     for (uint32_t i = 0; i < count; i++) {
         const struct match_settings *m = &routes[i].match;
-        const struct name *path = add_path(r, m);
+        const struct name *path = r->places[i] = add_path(r, m);
         if (m->hosts.count == 0) router_link(r, &r->hosts.any, path, i);
         for (uint32_t k = 0; k < m->hosts.count; k++) router_link(r, add_host(r, slice_of(m->hosts.v[k])), path, i);
     }
@@ -277,18 +279,28 @@ static bool cookie_holds(const struct name_value *want, const struct message *re
 
 typedef bool condition(const struct name_value *want, const struct message *request);
 
-static bool all_hold(const struct name_values *wanted, condition *holds, const struct message *request) {
-    for (uint32_t i = 0; i < wanted->count; i++)
-        if (!holds(&wanted->v[i], request)) return false;
-    return true;
+/* The first that does not hold; wanted->count: all do. */
+static uint32_t find_missing(const struct name_values *wanted, condition *holds, const struct message *request) {
+    uint32_t i = 0;
+    while (i < wanted->count && holds(&wanted->v[i], request)) i++;
+    return i;
 }
 
-static bool rest_holds(const struct match_settings *m, const struct message *request, const struct addr *client) {
-    return method_holds(&m->methods, request->method_name) &&
-           (!m->path || !m->path_prefix || prefix_holds(m->path_prefix, request->path)) &&
-           all_hold(&m->headers, header_holds, request) && all_hold(&m->queries, query_holds, request) &&
-           all_hold(&m->cookies, cookie_holds, request) &&
-           (m->sources.count == 0 || cidr_list_has(&m->sources, client));
+/* Of all but host and path. */
+static struct router_miss find_miss(const struct match_settings *m, const struct message *request,
+                                    const struct addr *client) {
+    uint32_t i;
+    if (!method_holds(&m->methods, request->method_name)) return (struct router_miss){ROUTER_METHOD, 0};
+    if (m->path && m->path_prefix && !prefix_holds(m->path_prefix, request->path))
+        return (struct router_miss){ROUTER_PATH_PREFIX, 0};
+    if ((i = find_missing(&m->headers, header_holds, request)) < m->headers.count)
+        return (struct router_miss){ROUTER_HEADER, i};
+    if ((i = find_missing(&m->queries, query_holds, request)) < m->queries.count)
+        return (struct router_miss){ROUTER_QUERY, i};
+    if ((i = find_missing(&m->cookies, cookie_holds, request)) < m->cookies.count)
+        return (struct router_miss){ROUTER_COOKIE, i};
+    if (m->sources.count && !cidr_list_has(&m->sources, client)) return (struct router_miss){ROUTER_SOURCE, 0};
+    return (struct router_miss){ROUTER_NOTHING, 0};
 }
 
 /* --- finding ---------------------------------------------------------------------------------------------------- */
@@ -301,8 +313,28 @@ int router_find(const struct router *r, const struct message *request, const str
             uint32_t key[2] = {host->id, path->id};
             const struct pair *pair = map_find(&r->pairs, pair_key(key));
             for (struct link *l = pair ? pair->first : NULL; l && l->route < best; l = l->next)
-                if (rest_holds(&r->routes[l->route].match, request, client)) best = l->route;
+                if (find_miss(&r->routes[l->route].match, request, client).condition == ROUTER_NOTHING) best = l->route;
         }
     }
     return best == UINT32_MAX ? -1 : (int)best;
+}
+
+/* Whether the route hangs at this pair of names. */
+static bool hangs_at(const struct router *r, const struct name *host, const struct name *path, uint32_t route) {
+    uint32_t key[2] = {host->id, path->id};
+    const struct pair *pair = map_find(&r->pairs, pair_key(key));
+    const struct link *l = pair ? pair->first : NULL;
+    while (l && l->route < route) l = l->next;
+    return l && l->route == route;
+}
+
+struct router_miss router_explain(const struct router *r, uint32_t route, const struct message *request,
+                                  const struct addr *client) {
+    const struct match_settings *m = &r->routes[route].match;
+    const struct name *host = find_host(&r->hosts, request->host), *path = find_path(&r->paths, request->path);
+    while (host && !hangs_at(r, host, r->places[route], route)) host = host->wider;
+    if (!host) return (struct router_miss){ROUTER_HOST, 0};
+    while (path && path != r->places[route]) path = path->wider;
+    if (!path) return (struct router_miss){m->path ? ROUTER_PATH : ROUTER_PATH_PREFIX, 0};
+    return find_miss(m, request, client);
 }

@@ -63,6 +63,7 @@ static bool init_frontend(struct frontend *f, const struct frontend_settings *se
         (struct h1_limits){settings->limits.header_size, settings->limits.header_count, settings->limits.uri_size};
     f->gate = registry_acquire_gate(registry, settings->name);
     map_put(&s->names, slice_of(settings->name), f);
+    f->ports = xcalloc(settings->listener_count, sizeof *f->ports);
     f->id_name = slice_of(settings->request_id.header);
     init_routes(f, s, t);
     f->router = router_new(settings->routes, settings->route_count);
@@ -79,6 +80,14 @@ static void fini_frontend(struct frontend *f, struct registry *registry) {
     registry_release_gate(registry, f->gate);
     router_free(f->router);
     free(f->routes);
+    free(f->ports);
+}
+
+const struct route *frontend_find_route(const struct frontend *f, const struct message *request,
+                                        const struct addr *client) {
+    int i = router_find(f->router, request, client);
+    if (i >= 0) return &f->routes[i];
+    return f->has_fallback ? &f->fallback : NULL;
 }
 
 struct snapshot *snapshot_build(struct config *config, struct registry *registry, struct error *e) {

@@ -4,6 +4,7 @@ import os
 import pathlib
 import resource
 import shutil
+import socket
 import sys
 
 import pytest
@@ -93,6 +94,26 @@ def fake_server():
     yield start
     for one in started:
         one.stop()
+
+
+@pytest.fixture
+def unreachable():
+    """An address that answers no SYN: a listener whose queue is full."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    fillers = []
+    while True:
+        filler = socket.socket()
+        fillers.append(filler)
+        filler.settimeout(0.2)
+        try:
+            filler.connect(listener.getsockname())
+        except TimeoutError:
+            break
+    yield "%s:%d" % listener.getsockname()
+    for one in [*fillers, listener]:
+        one.close()
 
 
 def pytest_collection_modifyitems(items):

@@ -63,7 +63,7 @@ def test_each_command(web, words, arguments, level, example):
             assert f"needs the level {level}" in control(web.gate, lower).error(f"{words} x", "denied")
     if words not in NOT_HERE and not words.startswith("stream"):
         answer = control(web.gate).raw_json(example.removesuffix(" json"))
-        assert answer["ok"] or answer["error"] in ("no_such_server", "config", "unknown_command"), answer
+        assert answer["ok"] or answer["error"] in ("no_such_server", "config", "conflict", "unknown_command"), answer
 
 
 def test_help(admin, web):

@@ -186,26 +186,6 @@ def test_request_timeout_while_the_response_moves(loomgate, origin):
 # ---- connect ----
 
 
-@pytest.fixture
-def unreachable():
-    """An address that answers no SYN: a listener whose queue is full."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(0)
-    fillers = []
-    while True:
-        filler = socket.socket()
-        fillers.append(filler)
-        filler.settimeout(0.2)
-        try:
-            filler.connect(listener.getsockname())
-        except TimeoutError:
-            break
-    yield "%s:%d" % listener.getsockname()
-    for one in [*fillers, listener]:
-        one.close()
-
-
 @pytest.mark.parametrize("body", [None, b"abc" * 100, b"x" * 1_000_000], ids=["none", "small", "big"])
 def test_connect_timeout(loomgate, unreachable, body):
     gate = loomgate(with_timeouts(unreachable, connect=SHORT))

@@ -127,8 +127,12 @@ static struct conn *fake_take_conn(struct stream *s) {
     return f->conn;
 }
 
-static const struct stream_ops fake_stream_ops = {fake_send_head, fake_send_body, fake_send_end, fake_pause,
-                                                  fake_resume,    fake_reset,     fake_take_conn};
+static void fake_count(struct stream *s) {
+    assert_true(fake_of(s)->open);
+}
+
+static const struct stream_ops fake_stream_ops = {fake_send_head, fake_send_body, fake_send_end,  fake_pause,
+                                                  fake_resume,    fake_reset,     fake_take_conn, fake_count};
 
 void fake_stream_init(struct fake_stream *f, bool is_client) {
     *f = (struct fake_stream){.stream = {.ops = &fake_stream_ops}, .open = true, .closes_itself = is_client};

@@ -107,7 +107,15 @@ static void on_gone(struct session *s) {
     assert_int_equal(bed.gone, 1);
 }
 
-static const struct session_events session_events = {on_stream, on_idle, on_gone};
+static void on_malformed(struct session *s, enum failure f, struct slice bytes, const char *place) {
+    (void)s;
+    assert_true(!place || (place >= bytes.p && place <= bytes.p + bytes.n));
+    bed.malformed++;
+    bed.malformed_why = f;
+    bed.malformed_at = place ? (size_t)(place - bytes.p) : 0;
+}
+
+static const struct session_events session_events = {on_stream, on_idle, on_gone, on_malformed};
 
 /* --- birth and death -------------------------------------------------------------------------------------------- */
 

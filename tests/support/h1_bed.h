@@ -40,6 +40,9 @@ struct h1_bed {
     uint64_t body_bytes;
     bool untouched;               /* of the last stream, when it closed */
     uint64_t bytes_in, bytes_out; /* the same */
+    unsigned malformed;           /* told of that */
+    enum failure malformed_why;   /* of the last one */
+    size_t malformed_at;
 };
 
 extern struct h1_bed bed;

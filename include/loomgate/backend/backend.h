@@ -32,7 +32,9 @@ const struct balance_member *backend_pick(const struct backend *b, const struct 
  * is left, only the last of them; then none. A lease of PICK_OK goes back to backend_release(). */
 enum pick_result backend_acquire(const struct backend *b, const struct pick_request *r, struct lease *lease,
                                  struct breaker_change *change);
-/* The same for this one server, whose place was given back a moment ago. */
+/* What backend_acquire would find now, without side effects: PICK_OK with the server. */
+enum pick_result backend_peek(const struct backend *b, const struct pick_request *r, const struct balance_member **m);
+/* The same as backend_acquire for this one server, whose place was given back a moment ago. */
 bool backend_reacquire(const struct balance_member *m, uint64_t now_us, struct lease *lease,
                        struct breaker_change *change);
 /* Tells the breaker how it goes before it ends: an answer has begun, a tunnel stands. A server whose breaker closes

@@ -62,6 +62,7 @@ struct pick_request {
     uint64_t random;           /* 64 random bits */
     uint64_t key;              /* see balance_hash.h; only when the policy wants one, and */
     bool has_key;              /* the request has what it is made of */
+    bool peek;                 /* who would be picked: no turn is taken */
 };
 
 /* Shared by all workers: pick must be safe from many threads and take no lock. */

@@ -8,6 +8,7 @@
 
 #include "loomgate/backend/server.h"
 #include "loomgate/http/h1_session.h"
+#include "loomgate/http/malformed.h"
 
 /* Above max_idle, sessions stay for so long in case that a burst goes on. */
 enum { POOL_TRIM_US = 1000000 };
@@ -42,6 +43,8 @@ struct pools {
     struct slab sessions;
     size_t idle;               /* in all pools */
     struct recorder *recorder; /* told of each that becomes idle or is so no more; NULL: none */
+    /* Where answers are noted that cannot be read; NULL: nowhere. */
+    struct malformed_ring *malformed;
     void *owner;
     void (*on_room)(struct pools *p); /* a session has become idle, or a descriptor free */
 };

@@ -161,6 +161,8 @@ enum target_form { TARGET_BACKEND, TARGET_SERVER, TARGET_EITHER };
 LG_MUST_CHECK bool call_take_target(struct call *c, unsigned i, enum target_form form, struct target *t);
 /* The same without a word to who asks; false: there is none (now). */
 bool target_find(const struct call *c, unsigned i, struct target *t);
+/* The frontend that word `i` names; NULL: there is none, the call has failed, and ended. */
+LG_MUST_CHECK const struct frontend *call_take_frontend(struct call *c, unsigned i);
 /* Walks its servers, backups last: start with *at = 0; NULL at the end. */
 const struct balance_member *target_next(const struct target *t, uint32_t *at);
 

@@ -51,6 +51,7 @@ struct h1_result {
     struct slice body;             /* H1_BODY, never empty */
     const struct fields *trailers; /* H1_END; count may be 0 */
     enum failure failure;          /* H1_ERROR; for responses bad_response, response_too_large or response_cut */
+    const char *place;             /* H1_ERROR of h1_codec_next: where in the bytes (or at their end) it was noticed */
 };
 
 void h1_codec_init(struct h1_codec *c, enum h1_role role);

@@ -15,6 +15,9 @@ struct session_events {
     void (*on_idle)(struct session *s);
     /* The connection is gone and no stream is left: free the session (after this turn). Last, once. */
     void (*on_close)(struct session *s);
+    /* What the peer sent cannot be read: lent bytes, and the place in them where that was noticed. Only to be noted;
+     * what follows from it is told by other events. May be NULL. */
+    void (*on_malformed)(struct session *s, enum failure f, struct slice bytes, const char *place);
 };
 
 struct session_timeouts;

@@ -31,6 +31,8 @@ struct stream_ops {
     void (*reset)(struct stream *s);
     /* After a 101 was received or sent: the bare connection, bytes not taken yet included. No event follows. */
     struct conn *(*take_conn)(struct stream *s);
+    /* Brings bytes_in and bytes_out up to date, which else is done at the end alone. */
+    void (*count)(struct stream *s);
 };
 
 /* What a side tells its exchange. */

@@ -26,6 +26,7 @@ struct env {
     struct h1_scratch scratch;
     struct metrics metrics;
     struct recorder recorder;
+    struct malformed_ring malformed;
     struct taps taps;               /* who follows the exchanges live; mostly nobody */
     struct slab clients, exchanges; /* set up by their owners, client.c and exchange.c */
     struct slab waiters;            /* of struct waiter: in queues of backends, or their mail under way */

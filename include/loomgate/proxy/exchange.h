@@ -18,6 +18,7 @@
 
 #include "loomgate/proxy/access_record.h"
 #include "loomgate/proxy/attempt.h"
+#include "loomgate/proxy/prepare.h"
 #include "loomgate/proxy/replay.h"
 #include "loomgate/proxy/tunnel.h"
 
@@ -51,7 +52,7 @@ struct exchange_client {
 
 struct metrics_answer;
 
-enum { EXCHANGE_SIZE = 4096, REQUEST_ID_MAX = 128 };
+enum { EXCHANGE_SIZE = 4096 };
 
 struct exchange {
     struct exchange_client *client;
@@ -106,7 +107,7 @@ struct exposition; /* stats/exposition.h */
 void exchange_start(struct exchange_client *client, struct stream *front);
 /* Breaks it off on both sides, in whatever state it is; the record says `f`. */
 void exchange_kill(struct exchange *x, enum failure f);
-/* The same, but answered as long as no response has begun. */
+/* The same, but answered as long as no response has begun, one of our own neither. */
 void exchange_cut(struct exchange *x, enum failure f);
 /* The metrics are here: all who wait for them are answered. */
 void exchanges_take_metrics(struct env *env, struct exposition *text);

@@ -20,4 +20,24 @@ void router_free(struct router *r);
  *                ("+" is a plus); fields marked as dropped are not seen */
 int router_find(const struct router *r, const struct message *request, const struct addr *client);
 
+enum router_condition {
+    ROUTER_NOTHING,
+    ROUTER_HOST,
+    ROUTER_PATH,
+    ROUTER_PATH_PREFIX,
+    ROUTER_METHOD,
+    ROUTER_HEADER,
+    ROUTER_QUERY,
+    ROUTER_COOKIE,
+    ROUTER_SOURCE
+};
+struct router_miss {
+    enum router_condition condition;
+    uint32_t index; /* of a header, query or cookie: which of those given */
+};
+/* The first condition of one route that does not hold, in the order of the enumeration but for a prefix beside a path,
+ * which comes behind the method; NOTHING: router_find() would take it, unless an earlier one. */
+struct router_miss router_explain(const struct router *r, uint32_t route, const struct message *request,
+                                  const struct addr *client);
+
 #endif

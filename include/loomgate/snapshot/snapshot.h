@@ -32,7 +32,12 @@ struct frontend {
     struct log_sink *access_log; /* NULL: off */
     struct gate *gate;           /* of this name, in all configurations */
     struct series *series;
+    uint16_t *ports; /* of its listeners, as they were bound; the control thread's */
 };
+
+/* The first of its routes that matches, else its default; NULL: there is none. */
+const struct route *frontend_find_route(const struct frontend *f, const struct message *request,
+                                        const struct addr *client);
 
 struct snapshot {
     struct config *config; /* owned */

@@ -138,6 +138,42 @@ static void nobody_is_left(void **state) {
     assert_string_equal(pick_name(&tried), "none");
 }
 
+static enum pick_result peek(const struct balance_member **m) {
+    return backend_peek(&backend, &(struct pick_request){.now_us = 1, .random = 5}, m);
+}
+
+/* It tells what backend_acquire will find, and why it will find none. */
+static void a_peek_changes_nothing(void **state) {
+    (void)state;
+    const struct pick_request r = {.now_us = 1, .random = 5};
+    const struct balance_member *m;
+    struct lease lease;
+    struct breaker_change change;
+    settings->breaker = (struct breaker_settings){.on = true, .window_us = 1000, .open_us = 1000, .probes = 1};
+    add("s1", 1)->max_connections = 1;
+    add("s2", 2)->max_connections = 1;
+    init();
+    for (unsigned i = 0; i < 2; i++) {
+        const struct balance_member *next = NULL;
+        assert_int_equal(peek(&next), PICK_OK);
+        for (unsigned k = 0; k < 5; k++) assert_int_equal(peek(&m), PICK_OK);
+        assert_ptr_equal(m, next);
+        assert_int_equal(atomic_load(&m->server->shared.active), 0);
+        assert_int_equal(backend_acquire(&backend, &r, &lease, &change), PICK_OK);
+        assert_ptr_equal(lease.member, next);
+    }
+    assert_int_equal(peek(&m), PICK_FULL);
+    assert_null(m);
+    breaker_trip(&backend.members[0].server->shared.breaker, 1, 1000000, &change);
+    breaker_trip(&backend.members[1].server->shared.breaker, 1, 1000000, &change);
+    assert_int_equal(peek(&m), PICK_OPEN);
+    for (unsigned i = 0; i < 2; i++) {
+        atomic_store(&backend.members[i].server->shared.admin, SERVER_MAINT);
+        server_release(backend.members[i].server);
+    }
+    assert_int_equal(peek(&m), PICK_NONE);
+}
+
 static void servers_are_given_back(void **state) {
     (void)state;
     add("s1", 1);
@@ -169,6 +205,7 @@ int main(void) {
         TEST(every_policy_is_there),
         TEST(maintenance_by_the_configuration_is_shared_evenly),
         TEST(nobody_is_left),
+        TEST(a_peek_changes_nothing),
         TEST(servers_are_given_back),
         TEST(a_failure_leaves_nothing_behind),
     };

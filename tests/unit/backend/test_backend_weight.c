@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { SERVERS = 3, THREADS = 3, CHANGES = 200 };
+enum { SERVERS = 3, THREADS = 3, CHANGES = 40 };
 
 static struct registry registry;
 static struct config *config;

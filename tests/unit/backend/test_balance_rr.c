@@ -195,6 +195,22 @@ static void exact_again_after_the_ramp(void **state) {
 /* --- threads ---------------------------------------------------------------------------------------------------- */
 
 /* Each turn is given out once, on both walks: so the sums are exact whoever runs when. */
+static const struct balance_member *peek(void) {
+    return balancer->ops->pick(balancer, &(struct pick_request){.now_us = now_us, .random = 7, .peek = true});
+}
+
+/* Also where spare turns are given out. */
+static void a_peek_takes_no_turn(void **state) {
+    (void)state;
+    MAKE(1, 2, 1);
+    for (unsigned i = 0; i < 40; i++) {
+        if (i == 20) go_down(1);
+        const struct balance_member *next = peek();
+        for (unsigned k = 0; k < 10; k++) assert_ptr_equal(peek(), next);
+        assert_ptr_equal(pick_but(NULL), next);
+    }
+}
+
 static void threads_share_one_schedule(void **state) {
     (void)state;
     MAKE(1, 1, 2);
@@ -238,6 +254,7 @@ int main(void) {
         TEST(ramps_are_by_weight),
         TEST(a_ramp_favours_nobody),
         TEST(exact_again_after_the_ramp),
+        TEST(a_peek_takes_no_turn),
         TEST(threads_share_one_schedule),
         TEST(threads_may_pick_while_servers_ramp),
     };

@@ -197,9 +197,7 @@ static void the_request_is_plain(void **state) {
     settings.method = "HEAD";
     check(&server);
     listener_accept(listener, &loop, &peer);
-    peer_expect(&peer, &loop,
-                "HEAD /ping HTTP/1.1\r\nHost: example.com\r\nUser-Agent: loomgate-health\r\n"
-                "Connection: close\r\n\r\n");
+    peer_expect(&peer, &loop, "HEAD /ping HTTP/1.1\r\nHost: example.com\r\nUser-Agent: loomgate-health\r\n\r\n");
     peer_expect_nothing(&peer, &loop);
 }
 
@@ -266,6 +264,64 @@ static void interim_answers_are_passed_over(void **state) {
         "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 304 Not Modified\r\n\r\n");
     expect_result(true, "status 304");
 }
+
+/* --- connections that are kept ---------------------------------------------------------------------------------- */
+
+#define WHOLE "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+/* Once: the next one sees again whether the server accepts. */
+static void every_second_check_uses_a_kept_connection(void **state) {
+    (void)state;
+    check(&server);
+    for (unsigned i = 0; i < 3; i++) {
+        answer(WHOLE);
+        peer_expect_part(&peer, &loop, "User-Agent: loomgate-health\r\nConnection: close\r\n\r\n");
+        peer_say(&peer, WHOLE);
+        wait_result(2 * i + 1);
+        expect_result(true, "status 200");
+    }
+}
+
+static void a_kept_connection_may_be_closed(void **state) {
+    (void)state;
+    check(&server);
+    answer(WHOLE);
+    peer_close(&peer);
+    answer(WHOLE);
+    expect_result(true, "status 200");
+}
+
+/* The question was on its way. */
+static void a_kept_connection_that_closes_as_it_is_used_is_no_failure(void **state) {
+    (void)state;
+    check(&server);
+    answer(WHOLE);
+    peer_expect_part(&peer, &loop, "Connection: close\r\n\r\n");
+    peer_close(&peer);
+    answer(WHOLE);
+    expect_result(true, "status 200");
+    assert_int_equal(server.health.failed, 0);
+}
+
+static void bytes_that_nobody_asked_for_end_it(void **state) {
+    (void)state;
+    check(&server);
+    answer(WHOLE);
+    peer_say(&peer, "more");
+    answer(WHOLE);
+    expect_result(true, "status 200");
+}
+
+static void what_failed_is_not_kept(void **state) {
+    (void)state;
+    check(&server);
+    for (unsigned i = 0; i < 3; i++) {
+        answer("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
+        expect_result(false, "status 500");
+    }
+}
+
+/* --- up and down ------------------------------------------------------------------------------------------------ */
 
 static void it_goes_down_and_comes_back(void **state) {
     (void)state;
@@ -759,6 +815,11 @@ int main(void) {
         CHECK(a_good_answer_is_known_by_its_head),
         CHECK(an_answer_may_come_in_pieces),
         CHECK(interim_answers_are_passed_over),
+        CHECK(every_second_check_uses_a_kept_connection),
+        CHECK(a_kept_connection_may_be_closed),
+        CHECK(a_kept_connection_that_closes_as_it_is_used_is_no_failure),
+        CHECK(bytes_that_nobody_asked_for_end_it),
+        CHECK(what_failed_is_not_kept),
         CHECK(it_goes_down_and_comes_back),
         CHECK(it_comes_back_at_once_without_slow_start),
         CHECK(it_may_begin_down),

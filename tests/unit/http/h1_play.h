@@ -139,6 +139,7 @@ static inline struct slice play_bytes(struct h1_play *p, struct slice pending) {
         enum h1_event event = h1_codec_next(&p->codec, &pending, &p->limits, &play_scratch, &r);
         LG_ASSERT(pending.p + pending.n == before.p + before.n && pending.n <= before.n);
         if (event == H1_MORE) break;
+        LG_ASSERT(event != H1_ERROR || (r.place >= before.p && r.place <= before.p + before.n));
         play_event(p, event, &r);
         if (event == H1_END && p->role == H1_READS_RESPONSES && !p->interim && p->codec.keep_alive)
             h1_codec_expect(&p->codec, p->asked, p->upgrade_asked);

@@ -62,6 +62,47 @@ static void test_responses(void **state) {
     run(responses, LG_COUNT(responses), H1_READS_RESPONSES);
 }
 
+/* Bytes before and behind the place that a failure tells. */
+static const struct {
+    enum h1_role role;
+    enum failure failure;
+    const char *before, *after;
+} places[] = {
+    {H1_READS_REQUESTS, FAILURE_bad_request_line, "GET /", "\x01 HTTP/1.1\r\n\r\n"},
+    {H1_READS_REQUESTS, FAILURE_bad_version, "GET / HTTP/3.0\r\n", "Host: a\r\n\r\n"},
+    {H1_READS_REQUESTS, FAILURE_bad_field, "GET / HTTP/1.1\r\nHost: a", "\nX: y\r\n\r\n"},
+    {H1_READS_REQUESTS, FAILURE_bad_field, "GET / HTTP/1.1\r\nHost: a\r\n", " y\r\n\r\n"},
+    {H1_READS_REQUESTS, FAILURE_bad_field, "GET / HTTP/1.1\r\nHost: a\r\n", "X y: z\r\nB: c\r\n\r\n"},
+    {H1_READS_REQUESTS, FAILURE_bad_field, "GET / HTTP/1.1\r\n", "Host : a\r\nB: c\r\n\r\n"},
+    {H1_READS_REQUESTS, FAILURE_bad_host, "GET / HTTP/1.1\r\nA: b\r\n", "Host: a b\r\nC: d\r\n\r\n"},
+    {H1_READS_REQUESTS, FAILURE_bad_host, "GET / HTTP/1.1\r\nA: b\r\n", "\r\n"},
+    {H1_READS_REQUESTS, FAILURE_bad_length, "GET / HTTP/1.1\r\nHost: a\r\n", "content-length: x\r\nC: d\r\n\r\n"},
+    {H1_READS_REQUESTS, FAILURE_bad_framing, "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n",
+     "Transfer-Encoding: chunked\r\nC: d\r\n\r\n"},
+    {H1_READS_REQUESTS, FAILURE_bad_expectation, "GET / HTTP/1.1\r\nHost: a\r\n", "Expect: x\r\nC: d\r\n\r\n"},
+    {H1_READS_RESPONSES, FAILURE_bad_response, "", "SSH-2.0-x\r\n"},
+    {H1_READS_RESPONSES, FAILURE_bad_response, "HTTP/1.1 200 OK\r\nA: b\r\n", "Content-Length: x\r\nC: d\r\n\r\n"},
+    {H1_READS_RESPONSES, FAILURE_bad_response, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n",
+     "Transfer-Encoding: chunked\r\n\r\n"},
+};
+
+static void test_places(void **state) {
+    (void)state;
+    const struct h1_limits limits = {.head_bytes = 1024, .field_count = 12, .uri_bytes = 100};
+    for (size_t i = 0; i < LG_COUNT(places); i++) {
+        char text[256];
+        struct h1_codec codec;
+        struct h1_result r;
+        int n = snprintf(text, sizeof text, "%s%s", places[i].before, places[i].after);
+        struct slice in = slice_from(text, (size_t)n);
+        h1_codec_init(&codec, places[i].role);
+        if (places[i].role == H1_READS_RESPONSES) h1_codec_expect(&codec, METHOD_GET, false);
+        assert_int_equal(h1_codec_next(&codec, &in, &limits, &play_scratch, &r), H1_ERROR);
+        assert_int_equal(r.failure, places[i].failure);
+        if ((size_t)(r.place - text) != strlen(places[i].before)) fail_msg("%zu: at \"%s\"", i, r.place);
+    }
+}
+
 /* The parser that is linked, not the header alone, takes nothing but CR LF behind a chunk. */
 static void test_llhttp_is_strict(void **state) {
     (void)state;
@@ -78,6 +119,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_responses),
+        cmocka_unit_test(test_places),
         cmocka_unit_test(test_llhttp_is_strict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

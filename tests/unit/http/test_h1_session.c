@@ -331,11 +331,35 @@ static void an_unreadable_request_is_answered_and_nothing_else_is_read(void **st
     LOOP_UNTIL(&bed.loop, bed.loop.conns.in_use == 0);
 }
 
+/* While it lasts, as at its end. */
+static void bytes_may_be_counted_meanwhile(void **state) {
+    (void)state;
+    static const char head[] = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n";
+    bed_open_client();
+    say(head);
+    bed_await("POST/");
+    bed.stream->ops->count(bed.stream);
+    assert_int_equal(bed.stream->bytes_in, sizeof head - 1);
+    assert_int_equal(bed.stream->bytes_out, 0);
+    say("abc");
+    bed_await("+abc");
+    bed.stream->ops->count(bed.stream);
+    assert_int_equal(bed.stream->bytes_in, sizeof head - 1 + 3);
+    say("de");
+    bed_await("+de end");
+    bed_answer("ok");
+    bed_await("close:ok");
+    assert_int_equal(bed.bytes_in, sizeof head - 1 + 5);
+    assert_true(bed.bytes_out > 20);
+}
+
 static void a_bad_body_fails_the_request(void **state) {
     (void)state;
     bed_open_client();
     say("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\nzz\r\n");
     bed_await("POST/ +a fail:bad_chunk");
+    assert_int_equal(bed.malformed, 1);
+    assert_int_equal(bed.malformed_why, FAILURE_bad_chunk);
     say(GET("/smuggled"));
     loop_settle(&bed.loop);
     bed_expect("");
@@ -385,6 +409,7 @@ int main(void) {
         TEST(too_long_a_rest_closes),
         TEST(a_bad_chunk_behind_the_answer_closes),
         TEST(an_unreadable_request_is_answered_and_nothing_else_is_read),
+        TEST(bytes_may_be_counted_meanwhile),
         TEST(a_bad_body_fails_the_request),
         TEST(an_unreadable_pipelined_request_waits_for_its_turn),
         TEST(heads_over_the_limit),

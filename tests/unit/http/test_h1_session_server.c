@@ -308,6 +308,7 @@ static void a_connection_that_had_closed_before_is_untouched(void **state) {
     bed_within_turn(get_late);
     bed_await("close:closed_idle gone");
     assert_true(bed.untouched);
+    assert_int_equal(bed.malformed, 0); /* a server may say that it closes */
 }
 
 static void a_connection_that_had_been_reset_before_is_untouched(void **state) {
@@ -338,6 +339,7 @@ static void a_fresh_connection_that_spoke_before_it_was_asked(void **state) {
     say("SSH-2.0-OpenSSH\r\n");
     bed_within_turn(get_late);
     bed_await("close:bad_response gone");
+    assert_int_equal(bed.malformed, 1);
 }
 
 static void a_response_cut_within_its_head(void **state) {
@@ -368,6 +370,7 @@ static void a_response_cut_within_its_body(void **state) {
     say("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell");
     peer_shut(&bed.peer);
     bed_await("200 +hell close:response_cut gone");
+    assert_int_equal(bed.malformed, 0);
 }
 
 static void a_response_cut_within_its_chunks(void **state) {
@@ -395,6 +398,9 @@ static void a_malformed_response(void **state) {
     bed_get("/");
     say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok");
     bed_await("close:bad_response gone");
+    assert_int_equal(bed.malformed, 1);
+    assert_int_equal(bed.malformed_why, FAILURE_bad_response);
+    assert_int_equal(bed.malformed_at, strlen("HTTP/1.1 200 OK\r\n"));
     peer_forget(&bed.peer);
 }
 

@@ -195,6 +195,31 @@ static void random_request(struct random *r, struct request *q, char uri[64]) {
     if (random_once_in(r, 2)) q->client = addr_make_ip(random_once_in(r, 2) ? "10.1.1.1" : "2001:db8::5", 7);
 }
 
+/* What is told of each route is what the naive matcher finds of it alone, and what the first miss says holds. */
+static void check_explained(const struct router *router, const struct table *t, const struct request *q) {
+    for (uint32_t i = 0; i < t->count; i++) {
+        struct match_settings m = t->routes[i].match;
+        struct router_miss miss = router_explain(router, i, &q->m, &q->client);
+        assert_int_equal(miss.condition == ROUTER_NOTHING, naive_matches(&m, &q->m, &q->client));
+        struct match_settings only = {0}; /* the condition that is told to fail fails by itself */
+        if (miss.condition == ROUTER_HOST) only.hosts = m.hosts;
+        if (miss.condition == ROUTER_PATH) only.path = m.path;
+        if (miss.condition == ROUTER_PATH_PREFIX) only.path_prefix = m.path_prefix;
+        if (miss.condition == ROUTER_METHOD) only.methods = m.methods;
+        if (miss.condition == ROUTER_HEADER) only.headers = (struct name_values){&m.headers.v[miss.index], 1};
+        if (miss.condition == ROUTER_QUERY) only.queries = (struct name_values){&m.queries.v[miss.index], 1};
+        if (miss.condition == ROUTER_COOKIE) only.cookies = (struct name_values){&m.cookies.v[miss.index], 1};
+        if (miss.condition == ROUTER_SOURCE) only.sources = m.sources;
+        assert_int_equal(miss.condition == ROUTER_NOTHING, naive_matches(&only, &q->m, &q->client));
+        if (miss.condition != ROUTER_HOST) { /* what comes before it holds */
+            only = (struct match_settings){.hosts = m.hosts};
+            if (miss.condition > ROUTER_PATH_PREFIX || miss.condition == ROUTER_NOTHING) only.path = m.path;
+            if (miss.condition > ROUTER_METHOD) only.methods = m.methods;
+            assert_true(naive_matches(&only, &q->m, &q->client));
+        }
+    }
+}
+
 static void test_random(void **state) {
     (void)state;
     struct random r = {2024};
@@ -211,6 +236,7 @@ static void test_random(void **state) {
             if (got != want)
                 fail_msg("table %d: %.*s %.*s%s: %d, not %d", i, SLICE_ARG(q.m.method_name), SLICE_ARG(q.m.host), uri,
                          got, want);
+            check_explained(router, &t, &q);
             found += want >= 0;
             late += want > 5;
             none += want < 0;

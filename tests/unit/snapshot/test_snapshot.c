@@ -79,6 +79,24 @@ static void routes_lead_to_their_backends(void **state) {
     assert_null(web->access_log);
 }
 
+static void a_request_finds_its_route(void **state) {
+    (void)state;
+    const struct addr nobody = {0};
+    for (int has_default = 0; has_default < 2; has_default++) {
+        struct frontend_settings *f = config_add_frontend(config, has_default ? "with" : "without");
+        if (!has_default) add_backend("app");
+        route_to(config_add_route(config, f, "api", "/api"), 0);
+        if (has_default) f->default_backend = 0;
+    }
+    build();
+    struct message api = {.path = SLICE("/api/x")}, other = {.path = SLICE("/other")};
+    const struct frontend *without = &snapshot->frontends[0], *with = &snapshot->frontends[1];
+    assert_ptr_equal(frontend_find_route(without, &api, &nobody), &without->routes[0]);
+    assert_null(frontend_find_route(without, &other, &nobody));
+    assert_ptr_equal(frontend_find_route(with, &api, &nobody), &with->routes[0]);
+    assert_ptr_equal(frontend_find_route(with, &other, &nobody), &with->fallback);
+}
+
 /* Names, not configurations, are what is counted for: the next one that has them goes on. */
 static void everything_has_a_series(void **state) {
     (void)state;
@@ -298,6 +316,7 @@ static void threads_are_never_more_than_the_limit(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(routes_lead_to_their_backends),
+        TEST(a_request_finds_its_route),
         TEST(everything_has_a_series),
         TEST(without_a_default_there_is_none),
         TEST(one_server_in_two_snapshots_lives_on),
