@@ -85,7 +85,7 @@ static void refuse(struct reload *q, const char *why) {
     r->reloads_failed++;
     q->sockets = (struct bind_changes){0};
     event_warn("reload_failed", why, LOG_INT("number", r->snapshot->number));
-    if (q->was_read) reload_watch_failed(r, &q->diagnostics.files, q->cause == BY_WATCH || !q->path);
+    if (q->was_read) reload_watch_failed(r, &q->diagnostics.files);
     if (q->cause == BY_EXPIRY) wait_for_confirm(r, EXPIRY_RETRY_US);
     notify_ready(&r->notify, "serving; the last reload was refused");
     finish(q, RELOAD_REFUSED, why);

@@ -1,6 +1,8 @@
 /* reload_watch.c: the configuration is read again by itself when its files have changed. */
 #include "loomgate/runtime/reload.h"
 
+#include <string.h>
+
 #include "runtime_internal.h"
 
 /* The file that the one which is watched was read from comes first. */
@@ -26,7 +28,7 @@ void reload_watch(struct runtime *r, bool as_they_are) {
     watch_start(&r->watch, &r->loop, &files);
 }
 
-void reload_watch_failed(struct runtime *r, const struct config_files *files, bool is_watched) {
-    if (is_watched && r->snapshot->config->global.reload_watch && files->paths.count)
-        watch_start(&r->watch, &r->loop, files);
+void reload_watch_failed(struct runtime *r, const struct config_files *files) {
+    if (!r->watch.loop || !files->paths.count) return;
+    if (strcmp(files->paths.v[0], r->watch.files.paths.v[0]) == 0) watch_start(&r->watch, &r->loop, files);
 }

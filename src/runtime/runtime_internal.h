@@ -99,8 +99,8 @@ void reload_apply_log(const struct log_settings *before, const struct log_settin
  * not what it says, and that is right so. */
 void reload_watch_init(struct runtime *r);
 void reload_watch(struct runtime *r, bool as_they_are);
-/* These could not be applied: they are watched now, when they are those that were watched before. */
-void reload_watch_failed(struct runtime *r, const struct config_files *files, bool is_watched);
+/* These could not be applied: they are watched now, when they begin with the same file. */
+void reload_watch_failed(struct runtime *r, const struct config_files *files);
 
 /* taps.c: frees those that nobody closed; no worker runs any more. */
 void runtime_taps_fini(struct runtime *r);

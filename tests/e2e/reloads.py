@@ -11,7 +11,24 @@ import os
 import signal
 
 from control_client import control, control_settings
-from support import Client, Echo, eventually, fetch, write_config
+from support import Client, Echo, eventually, fetch, web_config, write_config
+
+BIND = {"bind": ["127.0.0.1:0"]}
+WEBSOCKET = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="),
+             ("Sec-WebSocket-Version", "13")]
+
+
+def respond(body):
+    """A route."""
+    return {"name": body, "match": {"path": "/own"}, "respond": {"status": 200, "body": body}}
+
+
+def say(body):
+    """An edit: what /own answers."""
+    def edit(config):
+        config["frontends"]["web"]["routes"] = [respond(body)]
+
+    return edit
 
 
 def servers_of(config, backend="app"):
@@ -124,3 +141,13 @@ def stays_refused(address):
     except ConnectionRefusedError:
         return True
     return False
+
+
+def started(loomgate, origin):
+    """Two workers; web -> app (the origin a1); /own is answered by itself: "old"."""
+    a1 = origin("-n", "a1")
+    config = web_config({"name": "a1", "address": a1.address}, settings={"workers": 2})
+    say("old")(config)
+    gate = Reloader(loomgate, config)
+    gate.a1 = a1
+    return gate

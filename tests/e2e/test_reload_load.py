@@ -5,13 +5,10 @@ import itertools
 import threading
 
 import pytest
-from reloads import Reloader, servers_of
+from reloads import BIND, WEBSOCKET, Reloader, servers_of
 from scale import IS_SANITIZED, scaled
 from support import Client, Cut, eventually, pattern, web_config
 
-BIND = {"bind": ["127.0.0.1:0"]}
-WEBSOCKET = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="),
-             ("Sec-WebSocket-Version", "13")]
 PIECE = pattern(8192)
 
 

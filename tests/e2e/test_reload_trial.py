@@ -4,26 +4,12 @@ import os
 import socket
 
 import pytest
-from reloads import Reloader, servers_of, stays_refused
+from reloads import BIND, Reloader, say, servers_of, started, stays_refused
 from support import eventually, fetch, pattern, web_config
-
-BIND = {"bind": ["127.0.0.1:0"]}
-
-
-def say(body):
-    def edit(config):
-        config["frontends"]["web"]["routes"] = [
-            {"name": body, "match": {"path": "/own"}, "respond": {"status": 200, "body": body}}]
-
-    return edit
-
 
 @pytest.fixture
 def gate(loomgate, origin):
-    a1 = origin("-n", "a1")
-    config = web_config({"name": "a1", "address": a1.address}, settings={"workers": 2})
-    say("old")(config)
-    return Reloader(loomgate, config)
+    return started(loomgate, origin)
 
 
 def own(gate):
