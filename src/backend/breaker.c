@@ -90,6 +90,26 @@ static bool lets_in(struct view v, const struct breaker_settings *s, uint64_t no
     return v.in_flight < s->probes || are_overdue(v, s, now_us);
 }
 
+static void note_reason(struct breaker *b, enum breaker_reason reason) {
+    atomic_store_explicit(&b->reason, reason, memory_order_relaxed);
+}
+
+/* By hand it is another one. */
+static enum breaker_reason reason_of(uint8_t from, uint64_t to) {
+    if (to == BREAKER_HALF_OPEN) return BREAKER_REASON_OPEN_OVER;
+    if (to == BREAKER_CLOSED) return BREAKER_REASON_PROBES_SUCCEEDED;
+    return from == BREAKER_CLOSED ? BREAKER_REASON_ERROR_RATE : BREAKER_REASON_PROBE_FAILED;
+}
+
+const char *breaker_reason_name(const struct breaker *b) {
+    static const char *const names[] = {[BREAKER_REASON_ERROR_RATE] = "error_rate",
+                                        [BREAKER_REASON_OPEN_OVER] = "open_over",
+                                        [BREAKER_REASON_PROBE_FAILED] = "probe_failed",
+                                        [BREAKER_REASON_PROBES_SUCCEEDED] = "probes_succeeded",
+                                        [BREAKER_REASON_OPERATOR] = "operator"};
+    return names[atomic_load_explicit(&b->reason, memory_order_relaxed)];
+}
+
 /* Replaces the word that was read as `old` and tells of it. */
 static bool move(struct breaker *b, uint64_t *old, struct view to, uint64_t now_us, struct breaker_change *change) {
     uint8_t from = (uint8_t)unpack(*old).state;
@@ -98,6 +118,7 @@ static bool move(struct breaker *b, uint64_t *old, struct view to, uint64_t now_
     if (from == to.state) return true;
     *change = (struct breaker_change){.happened = true, .from = from, .to = (uint8_t)to.state};
     atomic_store_explicit(&b->changed_us, now_us, memory_order_relaxed);
+    note_reason(b, reason_of(from, to.state));
     if (to.state == BREAKER_OPEN) atomic_fetch_add_explicit(&b->trips, 1, memory_order_relaxed);
     return true;
 }
@@ -300,12 +321,14 @@ void breaker_reset(struct breaker *b, struct breaker_window *w, uint64_t now_us,
     window_clear(w);
     while (!move(b, &old, (struct view){.state = BREAKER_CLOSED, .generation = unpack(old).generation + 1}, now_us,
                  change)) {}
+    if (change->happened) note_reason(b, BREAKER_REASON_OPERATOR);
 }
 
 void breaker_trip(struct breaker *b, uint64_t now_us, uint64_t open_us, struct breaker_change *change) {
     uint64_t old = word_of(b);
     *change = (struct breaker_change){0};
     while (!move(b, &old, opened(unpack(old), now_us, open_us, 1), now_us, change)) {}
+    if (change->happened) note_reason(b, BREAKER_REASON_OPERATOR);
     change->open_us = open_us;
 }
 
@@ -319,6 +342,7 @@ void breaker_hold(struct breaker *b, enum breaker_state state, uint64_t now_us, 
         v = unpack(old);
         to = (struct view){.state = state, .generation = v.generation + (v.state != state), .is_held = true};
     } while (!move(b, &old, to, now_us, change));
+    if (change->happened) note_reason(b, BREAKER_REASON_OPERATOR);
 }
 
 void breaker_release(struct breaker *b, uint64_t now_us) {

@@ -30,6 +30,7 @@ static void put_breaker(struct view_node *row, const struct balance_member *m, c
         view_time(row, "changed", loop->unix_us - (loop->now_us - changed_us));
     else
         view_null(row, "changed");
+    view_text(row, "reason", breaker_reason_name(b));
     if (wait_us)
         view_duration(row, "half_opens_in", wait_us);
     else
@@ -133,7 +134,7 @@ const struct command commands_breaker[] = {
      .max = 1,
      .run = run_show,
      .help =
-         "each server's breaker: state, requests and errors in its window, trips, when it changed, when it half-opens",
+         "each server's breaker: state, requests and errors in its window, trips, when and why it changed, when it half-opens",
      .example = "show breakers app"},
     {.words = "breaker reset",
      .arguments = "BACKEND[/SERVER]",

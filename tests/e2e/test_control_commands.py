@@ -193,7 +193,7 @@ def test_breakers_by_hand(web):
     assert operator.ok("breaker trip app/a1 for 1m") == "the breaker of app/a1 is open for 1m00s"
     row = breaker(operator)
     assert row["state"] == "open" and row["trips"] == trips + 1 and 0 < row["half_opens_in"] <= 60
-    assert TIME.fullmatch(row["changed"]) and breaker(operator, "b1")["state"] == "closed"
+    assert TIME.fullmatch(row["changed"]) and row["reason"] == "operator" and breaker(operator, "b1")["state"] == "closed"
     assert operator.json("show servers app")[0]["breaker"] == "open"
     assert operator.json("show backends")[0]["usable"] == 1
     assert operator.ok("breaker reset app/a1") == "the breaker of app/a1 is closed; its window is empty"

@@ -31,7 +31,19 @@ struct breaker {
     _Atomic uint64_t word;
     _Atomic uint64_t changed_us; /* time of the last transition; 0: none yet */
     _Atomic uint32_t trips;      /* to OPEN, since the start */
+    _Atomic uint8_t reason;      /* enum breaker_reason: of the last transition; for views */
 };
+
+enum breaker_reason {
+    BREAKER_REASON_NONE, /* no transition yet */
+    BREAKER_REASON_ERROR_RATE,
+    BREAKER_REASON_OPEN_OVER,
+    BREAKER_REASON_PROBE_FAILED,
+    BREAKER_REASON_PROBES_SUCCEEDED,
+    BREAKER_REASON_OPERATOR,
+};
+/* "error_rate"; NULL for none. */
+const char *breaker_reason_name(const struct breaker *b);
 
 /* A transition that the calling thread has made; to be logged and counted by it. */
 struct breaker_change {

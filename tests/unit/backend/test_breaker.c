@@ -8,12 +8,14 @@ static void it_opens_at_min_requests(void **state) {
     pass(19, BREAKER_FAILED);
     assert_false(change.happened);
     assert_int_equal(state_now(), BREAKER_CLOSED);
+    assert_null(breaker_reason_name(&breaker));
     pass(1, BREAKER_FAILED);
     assert_told(BREAKER_CLOSED, BREAKER_OPEN);
     assert_int_equal(change.requests, 20);
     assert_int_equal(change.errors, 20);
     assert_int_equal(change.open_us, 5 * SECOND);
     assert_int_equal(breaker.trips, 1);
+    assert_string_equal(breaker_reason_name(&breaker), "error_rate");
     assert_refused();
 }
 
@@ -69,6 +71,7 @@ static void open_lasts_its_time(void **state) {
     assert_int_equal(breaker_wait_us(&breaker, now_us), 1);
     assert_true(enter().is_probe);
     assert_told(BREAKER_OPEN, BREAKER_HALF_OPEN);
+    assert_string_equal(breaker_reason_name(&breaker), "open_over");
     assert_int_equal(breaker_wait_us(&breaker, now_us), 0);
 }
 
@@ -92,6 +95,7 @@ static void probes_that_succeed_close_it(void **state) {
     assert_false(change.happened);
     leave(t[2], BREAKER_SUCCEEDED);
     assert_told(BREAKER_HALF_OPEN, BREAKER_CLOSED);
+    assert_string_equal(breaker_reason_name(&breaker), "probes_succeeded");
     assert_window(0, 0); /* 20 failures of 5 s ago are forgotten */
     pass(19, BREAKER_FAILED);
     assert_int_equal(state_now(), BREAKER_CLOSED);
