@@ -133,8 +133,8 @@ const struct command commands_breaker[] = {
      .arguments = "[BACKEND]",
      .max = 1,
      .run = run_show,
-     .help =
-         "each server's breaker: state, requests and errors in its window, trips, when and why it changed, when it half-opens",
+     .help = "each server's breaker: state, requests and errors in its window, trips, when and why it changed, when it "
+             "half-opens",
      .example = "show breakers app"},
     {.words = "breaker reset",
      .arguments = "BACKEND[/SERVER]",
