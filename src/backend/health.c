@@ -247,8 +247,12 @@ static struct check *check_new(struct checks *all, struct server *server, const 
     c->checks = all;
     c->server = server;
     c->added_us = all->loop->now_us;
-    c->probe = (struct probe){
-        .loop = all->loop, .scratch = all->scratch, .spares = &all->spares, .server = server, .on_done = on_done};
+    c->probe = (struct probe){.loop = all->loop,
+                              .scratch = all->scratch,
+                              .spares = &all->spares,
+                              .server = server,
+                              .skips_one = server->id % 2 == 1,
+                              .on_done = on_done};
     timer_init(&c->timer, on_timer);
     list_push_back(&all->list, &c->node);
     map_put(&all->by_server, key_of(&c->server), c);

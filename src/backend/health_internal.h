@@ -20,6 +20,7 @@ struct probe {
     struct conn *conn;                             /* NULL: none is under way */
     struct conn *kept;                             /* of the check before, for the next one; NULL: none */
     bool on_kept;                                  /* this one uses it */
+    bool skips_one;                                /* the first that could be kept is not: see is_wanted() */
     bool passed;                                   /* the answer's head was good; its rest may still come */
     uint64_t before_in;                            /* bytes that had come on the connection before */
     struct h1_codec codec;
