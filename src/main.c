@@ -35,9 +35,8 @@ static const char usage[] =
     "  -V             version, build options and the versions of the libraries\n"
     "  -h             this text\n"
     "\n"
-    "Signals: SIGTERM or SIGINT stop gracefully (a second one: at once), SIGHUP reads the configuration again, "
-    "SIGUSR1\n"
-    "reopens the log files.\n";
+    "Signals: SIGTERM or SIGINT stop gracefully (a second one: at once), SIGHUP reads the configuration again,\n"
+    "SIGUSR1 reopens the log files.\n";
 
 struct arguments {
     const char *file, *pid_path;

@@ -55,10 +55,6 @@ uint64_t runtime_resident_bytes(void) {
     return ok ? resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
-uint64_t runtime_reloads(const struct runtime *r) {
-    return r->snapshot->number;
-}
-
 unsigned runtime_snapshots_alive(const struct runtime *r) {
     unsigned count = 0;
     LIST_FOR (node, &r->snapshots) count++;

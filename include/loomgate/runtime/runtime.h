@@ -52,9 +52,7 @@ uint64_t runtime_start_us(const struct runtime *r);
 /* Memory that the process has in use; 0 where /proc cannot be seen, as in a chroot. */
 uint64_t runtime_resident_bytes(void);
 
-/* How many configurations have been put in force since the start, and how many are still alive: the current one, and
- * those with exchanges that began under them. */
-uint64_t runtime_reloads(const struct runtime *r);
+/* How many configurations are still alive: the current one, and those with exchanges that began under them. */
 unsigned runtime_snapshots_alive(const struct runtime *r);
 
 /* Stops gracefully; `now`, or when the workers drain already and `now` is set: at once, in this turn of the loop. */
