@@ -1,10 +1,26 @@
 /* slice.c: borrowed bytes: comparing, trimming, splitting, numbers. */
 #include "loomgate/base/slice.h"
 
+#define ONES  UINT64_C(0x0101010101010101)
+#define HIGHS (ONES * 0x80)
+
+/* Eight bytes with their letters in lower case: the high bit of each byte's sum tells that it is not below a limit. */
+static uint64_t word_lower(const char *p) {
+    uint64_t w;
+    memcpy(&w, p, sizeof w);
+    uint64_t ascii = w & ~HIGHS;
+    uint64_t from_a = ascii + ONES * (0x80 - 'A'), behind_z = ascii + ONES * (0x80 - ('Z' + 1));
+    uint64_t capitals = from_a & ~behind_z & ~w & HIGHS;
+    return w | capitals >> 2; /* 0x80 to 0x20 */
+}
+
 bool slice_eq_nocase(struct slice a, struct slice b) {
     if (a.n != b.n) return false;
-    for (size_t i = 0; i < a.n; i++)
-        if (ascii_lower(a.p[i]) != ascii_lower(b.p[i])) return false;
+    size_t i = 0;
+    for (; a.n - i >= sizeof(uint64_t); i += sizeof(uint64_t))
+        if (word_lower(a.p + i) != word_lower(b.p + i)) return false;
+    for (; i < a.n; i++)
+        if (a.p[i] != b.p[i] && ascii_lower(a.p[i]) != ascii_lower(b.p[i])) return false;
     return true;
 }
 
@@ -39,11 +55,12 @@ bool slice_split(struct slice *rest, char sep, struct slice *part) {
 }
 
 bool slice_to_u64(struct slice s, uint64_t max, uint64_t *out) {
+    const uint64_t tenth = max / 10;
     uint64_t value = 0;
     if (s.n == 0) return false;
     for (size_t i = 0; i < s.n; i++) {
         unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
-        if (digit > 9 || digit > max || value > (max - digit) / 10) return false;
+        if (digit > 9 || value > tenth || (value == tenth && digit > max % 10)) return false;
         value = value * 10 + digit;
     }
     *out = value;

@@ -41,6 +41,7 @@ struct slice field_id_name(enum field_id id) {
 }
 
 struct field *fields_find(const struct fields *f, enum field_id id) {
+    if (!fields_had(f, id)) return NULL;
     for (struct field *at = f->v, *end = f->v + f->count; at < end; at++)
         if (at->id == id && !at->drop) return at;
     return NULL;
@@ -52,15 +53,25 @@ static bool field_is_named(const struct field *f, enum field_id id, struct slice
 
 struct field *fields_find_name(const struct fields *f, struct slice name) {
     enum field_id id = field_id_find(name);
+    if (id != FIELD_OTHER) return fields_find(f, id);
     for (struct field *at = f->v, *end = f->v + f->count; at < end; at++)
         if (field_is_named(at, id, name)) return at;
     return NULL;
 }
 
-bool fields_add(struct fields *f, struct slice name, struct slice value) {
+static bool add(struct fields *f, enum field_id id, struct slice name, struct slice value) {
     if (f->count >= f->room) return false;
-    f->v[f->count++] = (struct field){.name = name, .value = value, .id = (uint16_t)field_id_find(name)};
+    f->v[f->count++] = (struct field){.name = name, .value = value, .id = (uint16_t)id};
+    f->ids |= UINT32_C(1) << id;
     return true;
+}
+
+bool fields_add(struct fields *f, struct slice name, struct slice value) {
+    return add(f, field_id_find(name), name, value);
+}
+
+bool fields_add_known(struct fields *f, enum field_id id, struct slice value) {
+    return add(f, id, field_id_name(id), value);
 }
 
 unsigned fields_drop(struct fields *f, enum field_id id) {
@@ -87,6 +98,7 @@ static bool list_has(struct slice list, struct slice token) {
 }
 
 bool fields_list_has(const struct fields *f, enum field_id id, struct slice token) {
+    if (!fields_had(f, id)) return false;
     for (const struct field *at = f->v, *end = f->v + f->count; at < end; at++)
         if (at->id == id && !at->drop && list_has(at->value, token)) return true;
     return false;
@@ -139,6 +151,11 @@ bool slice_is_token(struct slice s) {
     unsigned good = 1;
     for (size_t i = 0; i < s.n; i++) good &= token_chars[(unsigned char)s.p[i]];
     return good;
+}
+
+const char *token_end(const char *p) {
+    while (token_chars[(unsigned char)*p]) p++;
+    return p;
 }
 
 bool slice_is_field_value(struct slice s) {

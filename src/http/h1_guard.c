@@ -8,6 +8,7 @@
 
 static unsigned count_of(const struct fields *f, enum field_id id, const struct field **first) {
     unsigned n = 0;
+    if (!fields_had(f, id)) return 0;
     for (const struct field *at = f->v, *end = f->v + f->count; at < end; at++)
         if (at->id == id && n++ == 0) *first = at;
     return n;
@@ -50,6 +51,7 @@ static enum failure guard_length(struct message *m) {
 
 /* RFC 9110 section 10.1.1; an HTTP/1.0 client cannot mean it. */
 static enum failure guard_expect(struct message *m) {
+    if (!fields_had(&m->fields, FIELD_EXPECT)) return FAILURE_NONE;
     for (const struct field *f = m->fields.v, *end = f + m->fields.count; f < end; f++) {
         if (f->id != FIELD_EXPECT) continue;
         if (!slice_eq_nocase(f->value, SLICE("100-continue"))) return FAILURE_bad_expectation;

@@ -67,13 +67,12 @@ bool h1_authority_is_valid(struct slice s) {
 }
 
 /* Visible ASCII without "#". */
+static const bool target_chars[256] = {['!'] = true, ['"'] = true, ['$' ... '~'] = true};
+
 static bool target_chars_are_valid(struct slice s) {
-    unsigned bad = 0;
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        bad |= (unsigned)(c >= 0x7f) | (unsigned)(c == '#') | (unsigned)(c <= ' ');
-    }
-    return s.n > 0 && !bad;
+    for (size_t i = 0; i < s.n; i++)
+        if (!target_chars[(unsigned char)s.p[i]]) return false;
+    return s.n > 0;
 }
 
 static void set_uri(struct message *m, struct slice uri) {

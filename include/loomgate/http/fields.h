@@ -52,7 +52,9 @@ struct field {
 struct fields {
     struct field *v;
     uint32_t count, room;
+    uint32_t ids; /* the bit of every id that was ever added, so that what is not there need not be looked for */
 };
+_Static_assert(FIELD_COUNT <= 32, "struct fields has a bit for each id");
 
 /* The id of a name, in any case of letters; FIELD_OTHER when it is not in the table. Cost: one look at length and a few
  * bytes. */
@@ -63,6 +65,11 @@ struct field *fields_find(const struct fields *f, enum field_id id);
 struct field *fields_find_name(const struct fields *f, struct slice name);
 /* Appends; false when `room` is used up. The slices are borrowed. */
 bool fields_add(struct fields *f, struct slice name, struct slice value);
+bool fields_add_known(struct fields *f, enum field_id id, struct slice value);
+/* Whether a field of that id was added, dropped since or not. */
+static inline bool fields_had(const struct fields *f, enum field_id id) {
+    return f->ids >> id & 1;
+}
 /* Marks every field of that id / name as dropped; returns how many. */
 unsigned fields_drop(struct fields *f, enum field_id id);
 unsigned fields_drop_name(struct fields *f, struct slice name);
@@ -74,6 +81,7 @@ bool field_may_trail(struct slice name);
 
 /* Tables of characters (RFC 9110 section 5.6.2 and 5.5). */
 bool slice_is_token(struct slice s);       /* one or more tchar */
+const char *token_end(const char *p);      /* the first byte that is no tchar; there must be one */
 bool slice_is_field_value(struct slice s); /* HTAB, SP, VCHAR, obs-text; may be empty */
 
 #endif

@@ -1,0 +1,47 @@
+/* h1_plain.c: the field lines of a head that is all there and has nothing unusual, in one pass and without llhttp.
+ *
+ *   *( token ":" *SP value *SP CR LF ) CR LF        value: any bytes but controls; HTAB is one here
+ *
+ * What is not plain is no failure: h1_fields.c decides then, as if nobody had looked before. So that this is only a
+ * quicker way to the same fields, plain is no more than what every version of llhttp takes, in the same way, and what
+ * no guard refuses for another reason than llhttp would: no coding at all, and at most one length, which is one. */
+#include "h1_internal.h"
+
+/* So many digits are a length that no version finds too large. */
+enum { PLAIN_DIGITS_MAX = 15 };
+
+static bool is_plain_length(struct slice value) {
+    uint64_t ignored;
+    return value.n <= PLAIN_DIGITS_MAX && slice_to_u64(value, INT64_MAX, &ignored);
+}
+
+/* One line, without its CR LF; the CR is no byte of a name and no space. */
+static bool add_plain(struct fields *f, const char *line, const char *end) {
+    const char *colon = token_end(line);
+    if (colon == line || *colon != ':') return false;
+    const char *value = colon + 1;
+    while (*value == ' ') value++;
+    while (end > value && end[-1] == ' ') end--;
+    const bool had_length = fields_had(f, FIELD_CONTENT_LENGTH);
+    const struct slice text = slice_from(value, (size_t)(end - value));
+    if (!fields_add(f, slice_from(line, (size_t)(colon - line)), text)) return false;
+    switch (f->v[f->count - 1].id) {
+    case FIELD_TRANSFER_ENCODING:
+        return false;
+    case FIELD_CONTENT_LENGTH:
+        return !had_length && is_plain_length(text);
+    default:
+        return true;
+    }
+}
+
+size_t h1_read_plain_fields(struct slice lines, struct fields *f) {
+    const char *at = lines.p, *end = lines.p + lines.n;
+    for (;;) {
+        const char *line_end = h1_find_control(at, end);
+        if (end - line_end < 2 || line_end[0] != '\r' || line_end[1] != '\n') return 0;
+        if (line_end == at) return (size_t)(at + 2 - lines.p);
+        if (!add_plain(f, at, line_end)) return 0;
+        at = line_end + 2;
+    }
+}
