@@ -5,9 +5,7 @@
 #define HIGHS (ONES * 0x80)
 
 /* Eight bytes with their letters in lower case: the high bit of each byte's sum tells that it is not below a limit. */
-static uint64_t word_lower(const char *p) {
-    uint64_t w;
-    memcpy(&w, p, sizeof w);
+static uint64_t word_lower(uint64_t w) {
     uint64_t ascii = w & ~HIGHS;
     uint64_t from_a = ascii + ONES * (0x80 - 'A'), behind_z = ascii + ONES * (0x80 - ('Z' + 1));
     uint64_t capitals = from_a & ~behind_z & ~w & HIGHS;
@@ -17,8 +15,11 @@ static uint64_t word_lower(const char *p) {
 bool slice_eq_nocase(struct slice a, struct slice b) {
     if (a.n != b.n) return false;
     size_t i = 0;
-    for (; a.n - i >= sizeof(uint64_t); i += sizeof(uint64_t))
-        if (word_lower(a.p + i) != word_lower(b.p + i)) return false;
+    for (uint64_t x, y; a.n - i >= sizeof x; i += sizeof x) {
+        memcpy(&x, a.p + i, sizeof x);
+        memcpy(&y, b.p + i, sizeof y);
+        if (x != y && word_lower(x) != word_lower(y)) return false;
+    }
     for (; i < a.n; i++)
         if (a.p[i] != b.p[i] && ascii_lower(a.p[i]) != ascii_lower(b.p[i])) return false;
     return true;

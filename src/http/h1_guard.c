@@ -91,7 +91,8 @@ static struct slice protocols_but_h2c(struct slice list) {
 
 /* RFC 9110 section 7.8. */
 static enum failure read_upgrade(struct message *m) {
-    if (m->minor == 0 || !fields_list_has(&m->fields, FIELD_CONNECTION, SLICE("upgrade"))) return FAILURE_NONE;
+    if (m->minor == 0 || !fields_had(&m->fields, FIELD_UPGRADE)) return FAILURE_NONE;
+    if (!fields_list_has(&m->fields, FIELD_CONNECTION, SLICE("upgrade"))) return FAILURE_NONE;
     for (const struct field *f = m->fields.v, *end = f + m->fields.count; f < end && !m->upgrade; f++) {
         if (f->id != FIELD_UPGRADE) continue;
         m->upgrade_to = protocols_but_h2c(f->value);
