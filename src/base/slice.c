@@ -12,15 +12,22 @@ static uint64_t word_lower(uint64_t w) {
     return w | capitals >> 2; /* 0x80 to 0x20 */
 }
 
+static bool words_are_equal(const char *a, const char *b) {
+    uint64_t x, y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return x == y || word_lower(x) == word_lower(y);
+}
+
 bool slice_eq_nocase(struct slice a, struct slice b) {
+    enum { WORD = sizeof(uint64_t) };
     if (a.n != b.n) return false;
-    size_t i = 0;
-    for (uint64_t x, y; a.n - i >= sizeof x; i += sizeof x) {
-        memcpy(&x, a.p + i, sizeof x);
-        memcpy(&y, b.p + i, sizeof y);
-        if (x != y && word_lower(x) != word_lower(y)) return false;
+    if (a.n >= WORD) {
+        for (size_t i = 0; i < a.n - WORD; i += WORD)
+            if (!words_are_equal(a.p + i, b.p + i)) return false;
+        return words_are_equal(a.p + a.n - WORD, b.p + b.n - WORD);
     }
-    for (; i < a.n; i++)
+    for (size_t i = 0; i < a.n; i++)
         if (a.p[i] != b.p[i] && ascii_lower(a.p[i]) != ascii_lower(b.p[i])) return false;
     return true;
 }
@@ -56,14 +63,14 @@ bool slice_split(struct slice *rest, char sep, struct slice *part) {
 }
 
 bool slice_to_u64(struct slice s, uint64_t max, uint64_t *out) {
-    const uint64_t tenth = max / 10;
     uint64_t value = 0;
     if (s.n == 0) return false;
     for (size_t i = 0; i < s.n; i++) {
         unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
-        if (digit > 9 || value > tenth || (value == tenth && digit > max % 10)) return false;
-        value = value * 10 + digit;
+        if (digit > 9 || __builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, digit, &value))
+            return false;
     }
+    if (value > max) return false;
     *out = value;
     return true;
 }

@@ -36,10 +36,19 @@ static const uint8_t by_place[64] = {
     [PLACE(17, 'x', 'p')] = FIELD_X_FORWARDED_PROTO,
 };
 
-enum field_id field_id_find(struct slice name) {
+/* The only one that it may be. */
+static enum field_id guess_id(struct slice name) {
     if (name.n == 0) return FIELD_OTHER;
-    uint8_t id = by_place[PLACE(name.n, (unsigned char)name.p[0], (unsigned char)name.p[name.n * 3 / 4])];
-    return names[id].n == name.n && slice_eq_nocase(names[id], name) ? (enum field_id)id : FIELD_OTHER;
+    return (enum field_id)by_place[PLACE(name.n, (unsigned char)name.p[0], (unsigned char)name.p[name.n * 3 / 4])];
+}
+
+static bool is_named(struct slice name, enum field_id id) {
+    return names[id].n == name.n && slice_eq_nocase(names[id], name);
+}
+
+enum field_id field_id_find(struct slice name) {
+    enum field_id id = guess_id(name);
+    return is_named(name, id) ? id : FIELD_OTHER;
 }
 
 struct slice field_id_name(enum field_id id) {
@@ -66,19 +75,31 @@ struct field *fields_find_name(const struct fields *f, struct slice name) {
     return NULL;
 }
 
-static bool add(struct fields *f, enum field_id id, struct slice name, struct slice value) {
-    if (f->count >= f->room) return false;
-    f->v[f->count++] = (struct field){.name = name, .value = value, .id = (uint16_t)id};
+/* A new field of no known name; NULL when there is no room. */
+static struct field *append(struct fields *f, struct slice name, struct slice value) {
+    if (f->count >= f->room) return NULL;
+    struct field *at = &f->v[f->count++];
+    *at = (struct field){.name = name, .value = value, .id = FIELD_OTHER};
+    return at;
+}
+
+static void set_id(struct fields *f, struct field *at, enum field_id id) {
+    at->id = (uint16_t)id;
     f->ids |= UINT32_C(1) << id;
-    return true;
 }
 
 bool fields_add(struct fields *f, struct slice name, struct slice value) {
-    return add(f, field_id_find(name), name, value);
+    struct field *at = append(f, name, value);
+    if (!at) return false;
+    enum field_id id = guess_id(name);
+    if (is_named(name, id)) set_id(f, at, id);
+    return true;
 }
 
 bool fields_add_known(struct fields *f, enum field_id id, struct slice value) {
-    return add(f, id, field_id_name(id), value);
+    struct field *at = append(f, field_id_name(id), value);
+    if (at) set_id(f, at, id);
+    return at != NULL;
 }
 
 unsigned fields_drop(struct fields *f, enum field_id id) {
@@ -147,7 +168,7 @@ bool field_may_trail(struct slice name) {
 }
 
 /* RFC 9110 section 5.6.2: tchar. */
-static const bool token_chars[256] = {
+const bool token_chars[256] = {
     ['!'] = true, ['#'] = true, ['$'] = true, ['%'] = true,         ['&'] = true,         ['\''] = true,
     ['*'] = true, ['+'] = true, ['-'] = true, ['.'] = true,         ['^'] = true,         ['_'] = true,
     ['`'] = true, ['|'] = true, ['~'] = true, ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
@@ -158,11 +179,6 @@ bool slice_is_token(struct slice s) {
     unsigned good = 1;
     for (size_t i = 0; i < s.n; i++) good &= token_chars[(unsigned char)s.p[i]];
     return good;
-}
-
-const char *token_end(const char *p) {
-    while (token_chars[(unsigned char)*p]) p++;
-    return p;
 }
 
 bool slice_is_field_value(struct slice s) {

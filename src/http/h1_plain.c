@@ -10,29 +10,25 @@
 /* So many digits are a length that no version finds too large. */
 enum { PLAIN_DIGITS_MAX = 15 };
 
-static bool is_plain_length(struct slice value) {
+/* No coding, and at most one length. */
+static bool framing_is_plain(const struct fields *f) {
+    if (fields_had(f, FIELD_TRANSFER_ENCODING)) return false;
+    if (!fields_had(f, FIELD_CONTENT_LENGTH)) return true;
+    const struct field *length = fields_find(f, FIELD_CONTENT_LENGTH);
+    for (const struct field *at = length + 1, *end = f->v + f->count; at < end; at++)
+        if (at->id == FIELD_CONTENT_LENGTH) return false;
     uint64_t ignored;
-    return value.n <= PLAIN_DIGITS_MAX && slice_to_u64(value, INT64_MAX, &ignored);
+    return length->value.n <= PLAIN_DIGITS_MAX && slice_to_u64(length->value, INT64_MAX, &ignored);
 }
 
 /* One line, without its CR LF; the CR is no byte of a name and no space. */
 static bool add_plain(struct fields *f, const char *line, const char *end) {
-    const char *colon = token_end(line);
-    if (colon == line || *colon != ':') return false;
-    const char *value = colon + 1;
+    const struct slice name = slice_from(line, token_length(line));
+    if (name.n == 0 || line[name.n] != ':') return false;
+    const char *value = line + name.n + 1;
     while (*value == ' ') value++;
     while (end > value && end[-1] == ' ') end--;
-    const bool had_length = fields_had(f, FIELD_CONTENT_LENGTH);
-    const struct slice text = slice_from(value, (size_t)(end - value));
-    if (!fields_add(f, slice_from(line, (size_t)(colon - line)), text)) return false;
-    switch (f->v[f->count - 1].id) {
-    case FIELD_TRANSFER_ENCODING:
-        return false;
-    case FIELD_CONTENT_LENGTH:
-        return !had_length && is_plain_length(text);
-    default:
-        return true;
-    }
+    return fields_add(f, name, slice_from(value, (size_t)(end - value)));
 }
 
 size_t h1_read_plain_fields(struct slice lines, struct fields *f) {
@@ -40,7 +36,7 @@ size_t h1_read_plain_fields(struct slice lines, struct fields *f) {
     for (;;) {
         const char *line_end = h1_find_control(at, end);
         if (end - line_end < 2 || line_end[0] != '\r' || line_end[1] != '\n') return 0;
-        if (line_end == at) return (size_t)(at + 2 - lines.p);
+        if (line_end == at) return framing_is_plain(f) ? (size_t)(at + 2 - lines.p) : 0;
         if (!add_plain(f, at, line_end)) return 0;
         at = line_end + 2;
     }

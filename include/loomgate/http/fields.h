@@ -52,7 +52,7 @@ struct field {
 struct fields {
     struct field *v;
     uint32_t count, room;
-    uint32_t ids; /* the bit of every id that was ever added, so that what is not there need not be looked for */
+    uint32_t ids; /* the bit of every known id that was ever added, so that what is not there need not be looked for */
 };
 _Static_assert(FIELD_COUNT <= 32, "struct fields has a bit for each id");
 
@@ -80,8 +80,14 @@ bool fields_list_has(const struct fields *f, enum field_id id, struct slice toke
 bool field_may_trail(struct slice name);
 
 /* Tables of characters (RFC 9110 section 5.6.2 and 5.5). */
+extern const bool token_chars[256];        /* tchar */
 bool slice_is_token(struct slice s);       /* one or more tchar */
-const char *token_end(const char *p);      /* the first byte that is no tchar; there must be one */
 bool slice_is_field_value(struct slice s); /* HTAB, SP, VCHAR, obs-text; may be empty */
+/* How many tchar there are at the front of bytes among which there is some other one. */
+static inline size_t token_length(const char *p) {
+    size_t n = 0;
+    while (token_chars[(unsigned char)p[n]]) n++;
+    return n;
+}
 
 #endif
