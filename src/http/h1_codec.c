@@ -173,13 +173,6 @@ static enum failure parse_head(const struct step *s, struct slice head, bool sta
                            begin_fields(s));
 }
 
-static enum failure guard_head(const struct step *s) {
-    struct message *m = &s->scratch->message;
-    m->fields.room = LG_COUNT(s->scratch->field_room);
-    if (s->c->role == H1_READS_REQUESTS) return h1_guard_request(m);
-    return h1_guard_response(m, (enum method)s->c->request_method, s->c->upgrade_asked);
-}
-
 static uint8_t state_of_body(const struct message *m) {
     switch ((enum body_kind)m->body) {
     case BODY_LENGTH:
@@ -233,10 +226,14 @@ static enum h1_event next_head(const struct step *s) {
     struct slice head = take(s->in, c->scanned);
     if (!is_plain) failure = parse_head(s, head, start_is_parsed);
     m->raw = head;
-    if (failure == FAILURE_NONE) failure = guard_head(s);
-    if (failure == FAILURE_NONE) return give_head(s);
-    s->out->place = h1_place_of(m, failure);
-    return refuse(c, s->out, failure);
+    m->fields.room = LG_COUNT(s->scratch->field_room);
+    if (failure == FAILURE_NONE) failure = h1_guard_head(m, c);
+    if (failure != FAILURE_NONE) {
+        s->out->place = h1_place_of(m, failure);
+        return refuse(c, s->out, failure);
+    }
+    if (is_plain && m->body == BODY_CHUNKED) h1_begin_chunks(&c->parser, (enum h1_role)c->role);
+    return give_head(s);
 }
 
 /* --- the body --------------------------------------------------------------------------------------------------- */

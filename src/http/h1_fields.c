@@ -142,6 +142,13 @@ enum failure h1_parse_fields(llhttp_t *parser, enum h1_role role, struct slice l
     return FAILURE_NONE;
 }
 
+void h1_begin_chunks(llhttp_t *parser, enum h1_role role) {
+    struct field coding;
+    struct fields fields = {.v = &coding, .room = 1};
+    enum failure failure = h1_parse_fields(parser, role, SLICE("Transfer-Encoding: chunked\r\n\r\n"), &fields);
+    LG_ASSERT(failure == FAILURE_NONE);
+}
+
 bool h1_parse_chunk_size(llhttp_t *parser, struct slice digits, uint64_t *size) {
     struct collect collect = {0};
     if (feed(parser, &collect, digits) != HPE_OK || feed(parser, &collect, SLICE("\r\n")) != HPE_OK ||

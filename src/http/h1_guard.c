@@ -109,7 +109,7 @@ static enum failure guard_upgrade(struct message *m) {
 
 typedef enum failure guard(struct message *m);
 
-enum failure h1_guard_request(struct message *m) {
+static enum failure guard_request(struct message *m) {
     static guard *const guards[] = {guard_host,      guard_length, guard_transfer_coding, guard_expect,
                                     read_keep_alive, read_te,      guard_upgrade};
     enum failure failure = FAILURE_NONE;
@@ -122,7 +122,7 @@ static bool has_no_body(const struct message *m, enum method asked) {
     return asked == METHOD_HEAD || m->status < 200 || m->status == 204 || m->status == 304;
 }
 
-enum failure h1_guard_response(struct message *m, enum method asked, bool upgrade_asked) {
+static enum failure guard_response(struct message *m, enum method asked, bool upgrade_asked) {
     static guard *const guards[] = {guard_length, guard_transfer_coding, read_keep_alive, read_upgrade};
     m->body = BODY_UNTIL_CLOSE;
     for (size_t i = 0; i < LG_COUNT(guards); i++)
@@ -131,6 +131,11 @@ enum failure h1_guard_response(struct message *m, enum method asked, bool upgrad
     if (has_no_body(m, asked)) m->body = BODY_NONE;
     if (m->body == BODY_UNTIL_CLOSE) m->keep_alive = false;
     return FAILURE_NONE;
+}
+
+enum failure h1_guard_head(struct message *m, const struct h1_codec *c) {
+    if (c->role == H1_READS_REQUESTS) return guard_request(m);
+    return guard_response(m, (enum method)c->request_method, c->upgrade_asked);
 }
 
 static bool has_good_name(const struct field *f) {

@@ -48,6 +48,8 @@ size_t h1_read_plain_fields(struct slice lines, struct fields *f);
 /* Parses whole field lines with the empty line that ends them; they hold no control but HTAB and line ends. Values come
  * out trimmed. When it is well the parser stands behind a head, at the first chunk if the fields say chunked. */
 enum failure h1_parse_fields(llhttp_t *parser, enum h1_role role, struct slice lines, struct fields *f);
+/* The same state for a head whose fields were read without the parser and say chunked. */
+void h1_begin_chunks(llhttp_t *parser, enum h1_role role);
 /* The size line of a chunk, already checked to be `digits`; false when the parser does not agree. */
 bool h1_parse_chunk_size(llhttp_t *parser, struct slice digits, uint64_t *size);
 /* Bytes of a chunk's data, or of the CR LF behind them; false when the parser does not agree. */
@@ -55,8 +57,7 @@ bool h1_parse_chunk_data(llhttp_t *parser, struct slice bytes);
 bool h1_parse_chunk_end(llhttp_t *parser, struct slice bytes);
 
 /* --- h1_guard.c: the fields of a whole head; sets what they say in `m`. */
-enum failure h1_guard_request(struct message *m);
-enum failure h1_guard_response(struct message *m, enum method asked, bool upgrade_asked);
+enum failure h1_guard_head(struct message *m, const struct h1_codec *c);
 /* Where in a head that was refused, its fields read as far as that went, the failure is: at the field that it is about,
  * else behind the last one. */
 const char *h1_place_of(const struct message *m, enum failure failure);

@@ -3,22 +3,25 @@
  *   *( token ":" *SP value *SP CR LF ) CR LF        value: any bytes but controls; HTAB is one here
  *
  * What is not plain is no failure: h1_fields.c decides then, as if nobody had looked before. So that this is only a
- * quicker way to the same fields, plain is no more than what every version of llhttp takes, in the same way, and what
- * no guard refuses for another reason than llhttp would: no coding at all, and at most one length, which is one. */
+ * quicker way to the same fields, plain is no more than what every version of llhttp takes in the same way: of a length
+ * and a coding at most one, a number of few digits or "chunked". The chunks themselves are llhttp's all the same. */
 #include "h1_internal.h"
 
 /* So many digits are a length that no version finds too large. */
 enum { PLAIN_DIGITS_MAX = 15 };
 
-/* No coding, and at most one length. */
+/* At most one field says where the body ends, and it does so in the plainest way. */
 static bool framing_is_plain(const struct fields *f) {
-    if (fields_had(f, FIELD_TRANSFER_ENCODING)) return false;
-    if (!fields_had(f, FIELD_CONTENT_LENGTH)) return true;
-    const struct field *length = fields_find(f, FIELD_CONTENT_LENGTH);
-    for (const struct field *at = length + 1, *end = f->v + f->count; at < end; at++)
-        if (at->id == FIELD_CONTENT_LENGTH) return false;
+    if (!fields_had(f, FIELD_CONTENT_LENGTH) && !fields_had(f, FIELD_TRANSFER_ENCODING)) return true;
+    const struct field *framing = NULL;
+    for (const struct field *at = f->v, *end = f->v + f->count; at < end; at++) {
+        if (at->id != FIELD_CONTENT_LENGTH && at->id != FIELD_TRANSFER_ENCODING) continue;
+        if (framing) return false;
+        framing = at;
+    }
+    if (framing->id == FIELD_TRANSFER_ENCODING) return slice_eq_nocase(framing->value, SLICE("chunked"));
     uint64_t ignored;
-    return length->value.n <= PLAIN_DIGITS_MAX && slice_to_u64(length->value, INT64_MAX, &ignored);
+    return framing->value.n <= PLAIN_DIGITS_MAX && slice_to_u64(framing->value, INT64_MAX, &ignored);
 }
 
 /* One line, without its CR LF; the CR is no byte of a name and no space. */
