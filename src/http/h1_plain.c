@@ -4,11 +4,8 @@
  *
  * What is not plain is no failure: h1_fields.c decides then, as if nobody had looked before. So that this is only a
  * quicker way to the same fields, plain is no more than what every version of llhttp takes in the same way: of a length
- * and a coding at most one, a number of few digits or "chunked". The chunks themselves are llhttp's all the same. */
+ * and a coding at most one, a number or "chunked". The chunks themselves are llhttp's all the same. */
 #include "h1_internal.h"
-
-/* So many digits are a length that no version finds too large. */
-enum { PLAIN_DIGITS_MAX = 15 };
 
 /* At most one field says where the body ends, and it does so in the plainest way. */
 static bool framing_is_plain(const struct fields *f) {
@@ -21,7 +18,7 @@ static bool framing_is_plain(const struct fields *f) {
     }
     if (framing->id == FIELD_TRANSFER_ENCODING) return slice_eq_nocase(framing->value, SLICE("chunked"));
     uint64_t ignored;
-    return framing->value.n <= PLAIN_DIGITS_MAX && slice_to_u64(framing->value, INT64_MAX, &ignored);
+    return slice_to_u64(framing->value, INT64_MAX, &ignored);
 }
 
 /* One line, without its CR LF; the CR is no byte of a name and no space. */

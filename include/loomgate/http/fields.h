@@ -85,9 +85,9 @@ bool slice_is_token(struct slice s);       /* one or more tchar */
 bool slice_is_field_value(struct slice s); /* HTAB, SP, VCHAR, obs-text; may be empty */
 /* How many tchar there are at the front of bytes among which there is some other one. */
 static inline size_t token_length(const char *p) {
-    size_t n = 0;
-    while (token_chars[(unsigned char)p[n]]) n++;
-    return n;
+    const char *at = p;
+    while (token_chars[(unsigned char)*at++]) continue;
+    return (size_t)(at - p) - 1;
 }
 
 #endif
