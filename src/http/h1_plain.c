@@ -10,15 +10,16 @@
 /* At most one field says where the body ends, and it does so in the plainest way. */
 static bool framing_is_plain(const struct fields *f) {
     if (!fields_had(f, FIELD_CONTENT_LENGTH) && !fields_had(f, FIELD_TRANSFER_ENCODING)) return true;
-    const struct field *framing = NULL;
-    for (const struct field *at = f->v, *end = f->v + f->count; at < end; at++) {
-        if (at->id != FIELD_CONTENT_LENGTH && at->id != FIELD_TRANSFER_ENCODING) continue;
-        if (framing) return false;
-        framing = at;
-    }
-    if (framing->id == FIELD_TRANSFER_ENCODING) return slice_eq_nocase(framing->value, SLICE("chunked"));
     uint64_t ignored;
-    return slice_to_u64(framing->value, INT64_MAX, &ignored);
+    unsigned found = 0;
+    for (const struct field *at = f->v, *end = f->v + f->count; at < end; at++) {
+        if (at->id == FIELD_CONTENT_LENGTH) {
+            if (found++ > 0 || !slice_to_u64(at->value, INT64_MAX, &ignored)) return false;
+        } else if (at->id == FIELD_TRANSFER_ENCODING) {
+            if (found++ > 0 || !slice_eq_nocase(at->value, SLICE("chunked"))) return false;
+        }
+    }
+    return true;
 }
 
 /* One line, without its CR LF; the CR is no byte of a name and no space. */
