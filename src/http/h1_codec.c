@@ -153,8 +153,8 @@ static struct fields *begin_fields(const struct step *s) {
     return &s->scratch->message.fields;
 }
 
-/* Reads the fields where all of them are there, behind a start line just scanned and parsed, and are plain. Else nothing
- * has happened; a head in pieces is tried once, so that a slow sender costs no more for it. */
+/* Reads the fields where all of them are there, behind a start line just scanned and parsed, and are plain. Else
+ * nothing has happened; a head in pieces is tried once, so that a slow sender costs no more for it. */
 static bool read_plain(const struct step *s) {
     size_t start = s->c->scanned, end = s->in->n < s->limits->head_bytes ? s->in->n : s->limits->head_bytes;
     if (end <= start) return false;
