@@ -1,4 +1,4 @@
-/* h1_fields.c: field lines and chunk framing by llhttp, and a look over its shoulder.
+/* h1_fields.c: field lines that are not plain (h1_plain.c) and chunk framing by llhttp, and a look over its shoulder.
  *
  * llhttp never sees the peer's start line: it gets one of ours, so that nothing in it (a method it knows specially, a
  * version, a status) changes how it reads what follows. Where a head ends and what its body is, LoomGate has decided
@@ -140,6 +140,13 @@ enum failure h1_parse_fields(llhttp_t *parser, enum h1_role role, struct slice l
     if (!fields_fill_lines(f, lines)) return FAILURE_bad_field;
     llhttp_resume(parser);
     return FAILURE_NONE;
+}
+
+void h1_begin_chunks(llhttp_t *parser, enum h1_role role) {
+    struct field coding;
+    struct fields fields = {.v = &coding, .room = 1};
+    enum failure failure = h1_parse_fields(parser, role, SLICE("Transfer-Encoding: chunked\r\n\r\n"), &fields);
+    LG_ASSERT(failure == FAILURE_NONE);
 }
 
 bool h1_parse_chunk_size(llhttp_t *parser, struct slice digits, uint64_t *size) {
