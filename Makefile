@@ -50,7 +50,7 @@ C_FILES  = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help deps run test check check-unit check-e2e asan ubsan tsan bench fuzz lint format format-check layers doc-check install clean
+.PHONY: all help deps run test check check-unit check-e2e asan ubsan tsan bench bench-guard fuzz lint format format-check layers doc-check install clean
 
 all: $(BUILD)/loomgate $(TOOLS) ## build the proxy and its tools (what must be installed: make deps)
 
@@ -92,6 +92,11 @@ bench: ## measure against HAProxy, nginx and a raw relay (minutes)
 	@contrib/install-deps.sh build bench
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@$(PYTHON) tests/bench/bench.py --build $(BUILD) $(BENCH_ARGS)
+
+bench-guard: ## fail when a request costs more instructions or system calls than tests/bench/budget says
+	@contrib/install-deps.sh build bench
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@$(PYTHON) tests/bench/guard.py --build $(BUILD) $(BENCH_ARGS)
 
 fuzz: ## each fuzzer for a while (FUZZ_SECONDS=60)
 	@contrib/install-deps.sh build fuzz

@@ -10,7 +10,7 @@ set -eu
 
 build='gcc|clang libc6-dev make pkg-config|pkgconf libev-dev libyaml-dev libcjson-dev libpcre2-dev libllhttp-dev|node-llhttp'
 tests='libcmocka-dev python3 python3-pytest python3-pytest-xdist curl socat openssl'
-bench='haproxy nginx-light|nginx wrk apache2-utils nghttp2-client python3'
+bench='haproxy nginx-light|nginx wrk apache2-utils nghttp2-client valgrind strace binutils python3'
 lint='clang clang-format clang-tidy cppcheck'
 fuzz='clang libclang-rt-dev|libclang-rt-14-dev|libclang-common-14-dev'
 
@@ -77,7 +77,7 @@ look_without_apt() {
             ;;
         esac
         case $group in bench | all)
-            for tool in haproxy nginx wrk ab h2load python3; do
+            for tool in haproxy nginx wrk ab h2load valgrind strace readelf python3; do
                 need "$tool" env PATH="$PATH:/usr/sbin:/sbin" sh -c "command -v $tool"
             done
             ;;

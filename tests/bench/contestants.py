@@ -8,6 +8,7 @@ import pathlib
 import pwd
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -40,8 +41,8 @@ def pinned(cpu):
     return prepare
 
 
-def wait_for_port(port, process, name):
-    deadline = time.monotonic() + START_SECONDS
+def wait_for_port(port, process, name, seconds=START_SECONDS):
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"{name} ended with status {process.returncode}")
@@ -61,6 +62,11 @@ def tree(pid):
             for child in children.read().split():
                 pids += tree(int(child))
     return pids
+
+
+def end(pid, number=signal.SIGTERM):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def cpu_ns(pid):
@@ -94,6 +100,8 @@ class Contestant:
     """`mode` is http or tcp, `log` whether an access log is written."""
 
     name = ""
+    prefix = ()  # what it runs under
+    start_seconds = START_SECONDS
 
     def __init__(self, build):
         self.build = pathlib.Path(build)
@@ -114,11 +122,11 @@ class Contestant:
         self.output = open(self.folder / "output", "w+")
         command = self.command(mode, log, port, origin, self.folder, sink)
         self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
+            [*self.prefix, *command], stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
             preexec_fn=pinned(cpus()[0]), env={**os.environ, "PATH": PATH}, cwd=self.folder,
         )
         try:
-            wait_for_port(port, self.process, self.name)
+            wait_for_port(port, self.process, self.name, self.start_seconds)
         except RuntimeError as error:
             self.output.seek(0)
             text = self.output.read()[-2000:]
