@@ -44,7 +44,7 @@ LIBRARY := $(BUILD)/libloomgate.a
 SUPPORT := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*/test_*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-TOOLS   := $(BUILD)/origin $(BUILD)/relay
+TOOLS   := $(BUILD)/origin $(BUILD)/relay $(BUILD)/pace
 C_FILES  = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 
 .DEFAULT_GOAL := all
@@ -169,7 +169,7 @@ $(BUILD)/origin: $(patsubst %.c,$(BUILD)/%.o,$(wildcard contrib/origin/*.c))
 	@echo "  LD $@"
 	@$(CC) $(LDFLAGS) -o $@ $^
 
-$(BUILD)/relay: $(BUILD)/tests/bench/relay.o
+$(BUILD)/relay $(BUILD)/pace: $(BUILD)/%: $(BUILD)/tests/bench/%.o
 	@echo "  LD $@"
 	@$(CC) $(LDFLAGS) -o $@ $^
 

@@ -1,0 +1,67 @@
+"""How cost grows: CPU a request by the number of connections, of servers, of routes.
+
+Connections: the same constant rate for any number of them, each request on the connection that has been idle for
+longest, so all take their turns. Servers and routes: wrk at full speed against LoomGate alone (scale.py).
+"""
+
+import functools
+
+import contestants as field
+import load
+import scale
+from bed import Row
+from tables import middle, table, text_of
+
+CONNECTIONS = [1, 64, 1000, 8000]
+RATE = 4000  # what one connection can carry
+SERVERS = [1, 10, 100, scale.SERVERS_MOST]
+ROUTES = [1, 100, 1000, scale.ROUTES_MOST]
+
+
+def run_connections(bed):
+    running = bed.start_all()
+
+    def measure(one, count):
+        result = load.run_pace(bed.options.build, one, "/size/1k", count, RATE, bed.seconds)
+        return {key: result[key] for key in ("cpu_us", "p99_us", "failures")}
+
+    try:
+        return {"samples": {str(count): bed.interleave(f"grow, {count} connections", {
+            one.name: functools.partial(measure, one, count) for one in running}) for count in CONNECTIONS}}
+    finally:
+        bed.stop_all(running)
+
+
+def run_scaled(bed, what, counts):
+    """LoomGates of all sizes run at once, and take turns."""
+    running = {}
+    try:
+        for count in counts:
+            running[str(count)] = bed.start(scale.LoomgateScaled(bed.options.build, **{what: count}))
+        measures = {count: functools.partial(bed.measure, one, scale.PATH, args=scale.HOSTS)
+                    for count, one in running.items()}
+        for one in running.values():
+            bed.measure(one, scale.PATH, seconds=scale.WARM_SECONDS, args=scale.HOSTS)
+        samples = bed.interleave(f"grow, {what}", measures)
+        return {"samples": {count: {field.Loomgate.name: list_} for count, list_ in samples.items()}}
+    finally:
+        bed.stop_all(running.values())
+
+
+def run(bed):
+    return {"connections": run_connections(bed), "servers": run_scaled(bed, "servers", SERVERS),
+            "routes": run_scaled(bed, "routes", ROUTES)}
+
+
+def show(results):
+    parts = ["How cost grows: CPU microseconds a request. By connections at a constant rate of "
+             f"{RATE:,} requests a second over all of them in turn; by servers and routes at full speed, 64 connections."]
+    for what, result in results[0].items():
+        counts = list(result["samples"])
+        names = list(result["samples"][counts[0]])
+        rows = [[name, *(text_of(middle(result["samples"][count][name], "cpu_us")) for count in counts)] for name in names]
+        parts.append(table([what, *(f"{int(count):,}" for count in counts)], rows))
+    return "\n\n".join(parts)
+
+
+ROWS = [Row("grow", run, show)]
