@@ -60,10 +60,10 @@ def run_wrk(port, path, connections, seconds, *args):
     return Result(run_tool(command, seconds))
 
 
-def run_pace(build, one, path, connections, rate, seconds, warm_seconds=1):
-    """A constant rate (pace.c): its figures, latencies counted from when a request was due; and the proxy's CPU a
-    request, without what it costs to open and close the connections."""
-    command = [f"{build}/pace", "-k", f"-c{connections}", f"-r{rate:.0f}", f"-s{seconds}", f"-w{warm_seconds}",
+def run_pace(build, one, path, connections, seconds, *args, warm_seconds=1):
+    """pace.c: its figures, latencies counted from when a request was due; and the proxy's CPU a request, without what
+    it costs to open and close the connections."""
+    command = [f"{build}/pace", "-k", f"-c{connections}", f"-s{seconds}", f"-w{warm_seconds}", *args,
                f"127.0.0.1:{one.port}", path]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                           preexec_fn=pinned(*allowed)) as pace:

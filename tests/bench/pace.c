@@ -1,6 +1,6 @@
 /* A load of constant rate: what a request takes counts from when it should have been sent, not from when it could be.
  *
- *   pace [-c CONNECTIONS] [-r RATE] [-s SECONDS] [-w WARM_SECONDS] [-k] ADDRESS:PORT PATH      (IPv4; prints JSON)
+ *   pace [-c CONNECTIONS] [-r RATE | -f UNDER_WAY] [-s SECONDS] [-w WARM_SECONDS] [-k] ADDRESS:PORT PATH
  *
  * Request n is due at start + n / RATE. It goes out on the connection that is idle for longest; when none is idle it
  * waits, and its time runs. So a moment in which nothing is answered hits all requests that were due meanwhile, as it
@@ -9,11 +9,14 @@
  *   due: 0 1 2 3 4 5 6 7 ...            idle (oldest first) -> send -> in flight -> answered -> idle
  *              ^ next                        latency of n = answered - due of n
  *
- * Answers must have a Content-Length. Requests due in the first WARM_SECONDS are sent and not counted. With -k it
- * prints `counting` when the first one that counts is due, and keeps its connections until standard input ends, so that
- * who started it can tell what the requests alone have cost. What is not
- * answered DRAIN_SECONDS after the last one was due, a status of 400 or more, and a connection that ends under way are
- * failures. Percentiles are exact, by rank: all latencies are kept.
+ * With -f it sends as fast as it goes, so many requests at a time, over all connections in turn; a request is due when
+ * it is sent. Answers must have a Content-Length. Requests due in the first WARM_SECONDS do not count. With -k it
+ * prints `counting` before the first one that does, and keeps its connections until standard input ends, so that who
+ * started it can tell what the requests alone have cost.
+ *
+ * Prints JSON; microseconds. Percentiles are exact, by rank: all latencies are kept. What is not answered DRAIN_SECONDS
+ * after the last one was due, a status of 400 or more, and a connection that ends under way are failures; `queued` are
+ * those that found no idle connection when they were due. IPv4.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -33,12 +36,13 @@
 #include <unistd.h>
 
 enum { HEAD_MAX = 4096, BUFFER_SIZE = 64 * 1024, EVENTS_MAX = 256, DRAIN_SECONDS = 10, REQUESTS_MAX = 100000000 };
-enum { NS_PER_SECOND = 1000000000 };
+enum { NS_PER_SECOND = 1000000000, RATE_MAX = 1000000 };
 
 struct connection {
     int fd; /* -1: could not be opened again */
     bool is_busy, has_head, is_refusal;
-    uint64_t number; /* of the request under way */
+    uint64_t due_ns; /* of the request under way */
+    uint64_t idle_since_ns;
     uint64_t body_left;
     size_t head_len;
     char head[HEAD_MAX + 1];
@@ -46,8 +50,7 @@ struct connection {
 };
 
 static struct {
-    double rate;
-    unsigned connections, seconds, warm_seconds;
+    unsigned rate, connections, under_way, seconds, warm_seconds; /* under_way: 0: a rate */
     bool keeps;
     struct sockaddr_in address;
     char request[2048];
@@ -57,9 +60,10 @@ static struct {
 static int epoll;
 static struct connection *first_idle, **last_idle = &first_idle;
 static unsigned alive;
-static uint64_t start_ns, next, total, warm; /* next: the request to be sent next */
+static uint64_t start_ns, counting_ns, end_ns; /* counting_ns: what is due before does not count */
+static uint64_t next, settled, total;          /* requests: to be sent next, that have ended, that will be sent */
 static uint64_t *latencies;
-static uint64_t answered, queued, settled; /* settled: all that have ended; the others: of those that count */
+static uint64_t counted, answered, queued; /* of those that count: sent, answered, waited for a connection */
 
 static _Noreturn void fail(const char *what) {
     fprintf(stderr, "pace: %s: %s\n", what, strerror(errno));
@@ -78,6 +82,7 @@ static uint64_t due_ns(uint64_t number) {
 
 static void put_idle(struct connection *c) {
     c->is_busy = false;
+    c->idle_since_ns = now_ns();
     c->next_idle = NULL;
     *last_idle = c;
     last_idle = &c->next_idle;
@@ -117,18 +122,18 @@ static void open_again(struct connection *c) {
     }
 }
 
-/* A request has ended; `is_good`: by an answer. */
-static void settle(uint64_t number, bool is_good) {
+/* The request under way has ended; `is_good`: by an answer. */
+static void settle(struct connection *c, bool is_good) {
     settled++;
-    if (is_good && number >= warm) {
-        latencies[answered++] = now_ns() - due_ns(number);
+    if (is_good && c->due_ns >= counting_ns) {
+        latencies[answered++] = now_ns() - c->due_ns;
     }
 }
 
 static void end_connection(struct connection *c) {
     bool was_busy = c->is_busy;
     if (was_busy) {
-        settle(c->number, false);
+        settle(c, false);
     }
     open_again(c);
     if (was_busy) {
@@ -136,28 +141,33 @@ static void end_connection(struct connection *c) {
     }
 }
 
-static void send_next(struct connection *c) {
-    if (next == warm && option.keeps) {
-        puts("counting");
-        fflush(stdout);
+static void send_next(struct connection *c, uint64_t due) {
+    if (due >= counting_ns) {
+        if (counted++ == 0 && option.keeps) {
+            puts("counting");
+            fflush(stdout);
+        }
+        queued += c->idle_since_ns > due;
     }
     c->is_busy = true;
     c->has_head = false;
     c->head_len = 0;
-    c->number = next++;
-    if (c->fd < 0 || send(c->fd, option.request, option.request_len, MSG_NOSIGNAL) != (ssize_t)option.request_len) {
+    c->due_ns = due;
+    next++;
+    if (send(c->fd, option.request, option.request_len, MSG_NOSIGNAL) != (ssize_t)option.request_len) {
         end_connection(c);
     }
 }
 
+static bool is_next_due(uint64_t now) {
+    return next < total && (option.under_way ? next - settled < option.under_way : due_ns(next) <= now);
+}
+
 static void send_due(uint64_t now) {
-    while (next < total && alive > 0 && due_ns(next) <= now) {
-        struct connection *c = take_idle();
-        if (!c) {
-            return;
-        }
+    struct connection *c;
+    while (alive > 0 && is_next_due(now) && (c = take_idle()) != NULL) {
         if (c->fd >= 0) {
-            send_next(c);
+            send_next(c, option.under_way ? now : due_ns(next));
         }
     }
 }
@@ -216,7 +226,7 @@ static void on_readable(struct connection *c) {
     if (c->has_head) {
         c->body_left -= left < c->body_left ? left : c->body_left;
         if (c->body_left == 0) {
-            settle(c->number, !c->is_refusal);
+            settle(c, !c->is_refusal);
             put_idle(c);
         }
     }
@@ -236,13 +246,15 @@ static void wait_for_events(uint64_t until) {
 }
 
 static void run(void) {
-    uint64_t given_up_ns = due_ns(total) + (uint64_t)DRAIN_SECONDS * NS_PER_SECOND, now, seen = 0;
+    uint64_t given_up_ns = end_ns + (uint64_t)DRAIN_SECONDS * NS_PER_SECOND, now;
     while (settled < total && alive > 0 && (now = now_ns()) < given_up_ns) {
-        send_due(now);
-        for (seen = seen > next ? seen : next; seen < total && due_ns(seen) <= now; seen++) {
-            queued += seen >= warm; /* due, and no connection is idle */
+        if (option.under_way && now >= end_ns && total > next) {
+            total = next; /* the rest is not sent; those under way are waited for */
+            continue;
         }
-        wait_for_events(first_idle && next < total ? due_ns(next) : given_up_ns);
+        send_due(now);
+        bool is_waiting = first_idle && next < total && !option.under_way;
+        wait_for_events(is_waiting ? due_ns(next) : now < end_ns ? end_ns : given_up_ns);
     }
 }
 
@@ -262,35 +274,42 @@ static double percentile(double share) {
 }
 
 static void print_results(void) {
+    uint64_t never_sent = total - next;
     qsort(latencies, answered, sizeof(*latencies), compare);
     printf("{\"requests\": %llu, \"failures\": %llu, \"queued\": %llu, \"rate\": %.1f, \"p50_us\": %.1f, "
            "\"p90_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"max_us\": %.1f}\n",
-           (unsigned long long)answered, (unsigned long long)(total - warm - answered), (unsigned long long)queued,
-           option.rate, percentile(0.5), percentile(0.9), percentile(0.99), percentile(0.999), percentile(1));
+           (unsigned long long)answered, (unsigned long long)(counted + never_sent - answered),
+           (unsigned long long)queued, (double)answered / option.seconds, percentile(0.5), percentile(0.9),
+           percentile(0.99), percentile(0.999), percentile(1));
 }
 
 static _Noreturn void usage(void) {
-    fputs("usage: pace [-c CONNECTIONS] [-r RATE] [-s SECONDS] [-w WARM_SECONDS] [-k] ADDRESS:PORT PATH\n", stderr);
+    fputs(
+        "usage: pace [-c CONNECTIONS] [-r RATE | -f UNDER_WAY] [-s SECONDS] [-w WARM_SECONDS] [-k] ADDRESS:PORT PATH\n",
+        stderr);
     exit(2);
 }
 
 static unsigned parse_number(const char *text) {
     char *end;
     unsigned long number = strtoul(text, &end, 10);
-    if (*end || *text < '0' || *text > '9' || number > 1000000) {
+    if (*end || *text < '0' || *text > '9' || number > RATE_MAX) {
         usage();
     }
     return (unsigned)number;
 }
 
 static void parse_options(int argc, char **argv) {
-    for (int letter; (letter = getopt(argc, argv, "c:r:s:w:k")) != -1;) {
+    for (int letter; (letter = getopt(argc, argv, "c:r:f:s:w:k")) != -1;) {
         switch (letter) {
         case 'c':
             option.connections = parse_number(optarg);
             break;
         case 'r':
             option.rate = parse_number(optarg);
+            break;
+        case 'f':
+            option.under_way = parse_number(optarg);
             break;
         case 's':
             option.seconds = parse_number(optarg);
@@ -307,7 +326,8 @@ static void parse_options(int argc, char **argv) {
     }
     char host[64] = "";
     const char *colon = argc - optind == 2 ? strrchr(argv[optind], ':') : NULL;
-    if (!colon || (size_t)(colon - argv[optind]) >= sizeof(host) || option.rate < 1 || option.connections < 1) {
+    if (!colon || (size_t)(colon - argv[optind]) >= sizeof(host) || option.rate < 1 || option.connections < 1 ||
+        option.seconds < 1) {
         usage();
     }
     memcpy(host, argv[optind], (size_t)(colon - argv[optind]));
@@ -328,8 +348,8 @@ int main(int argc, char **argv) {
         setrlimit(RLIMIT_NOFILE, &limit);
     }
     prctl(PR_SET_TIMERSLACK, 1UL); /* wake up when a request is due, not 50 us later */
-    warm = (uint64_t)(option.rate * option.warm_seconds);
-    total = warm + (uint64_t)(option.rate * option.seconds);
+    unsigned seconds = option.warm_seconds + option.seconds;
+    total = (uint64_t)(option.under_way ? RATE_MAX : option.rate) * seconds;
     epoll = epoll_create1(EPOLL_CLOEXEC);
     struct connection *all = calloc(option.connections, sizeof(*all));
     latencies = total <= REQUESTS_MAX ? calloc(total + 1, sizeof(*latencies)) : NULL;
@@ -343,6 +363,8 @@ int main(int argc, char **argv) {
         put_idle(&all[alive]);
     }
     start_ns = now_ns();
+    counting_ns = start_ns + (uint64_t)option.warm_seconds * NS_PER_SECOND;
+    end_ns = start_ns + (uint64_t)seconds * NS_PER_SECOND;
     run();
     print_results();
     fflush(stdout);

@@ -1,7 +1,7 @@
 """How cost grows: CPU a request by the number of connections, of servers, of routes.
 
-Connections: the same constant rate for any number of them, each request on the connection that has been idle for
-longest, so all take their turns. Servers and routes: wrk at full speed against LoomGate alone (scale.py).
+Always at full speed with the same number of requests under way. Connections: each request goes on the one that has been
+idle for longest, so that all take their turns (pace.c). Servers and routes: wrk against LoomGate alone (scale.py).
 """
 
 import functools
@@ -13,7 +13,7 @@ from bed import Row
 from tables import middle, table, text_of
 
 CONNECTIONS = [1, 64, 1000, 8000]
-RATE = 4000  # what one connection can carry
+UNDER_WAY = 64
 SERVERS = [1, 10, 100, scale.SERVERS_MOST]
 ROUTES = [1, 100, 1000, scale.ROUTES_MOST]
 
@@ -22,7 +22,7 @@ def run_connections(bed):
     running = bed.start_all()
 
     def measure(one, count):
-        result = load.run_pace(bed.options.build, one, "/size/1k", count, RATE, bed.seconds)
+        result = load.run_pace(bed.options.build, one, "/size/1k", count, bed.seconds, f"-f{UNDER_WAY}")
         return {key: result[key] for key in ("cpu_us", "p99_us", "failures")}
 
     try:
@@ -54,8 +54,8 @@ def run(bed):
 
 
 def show(results):
-    parts = ["How cost grows: CPU microseconds a request. By connections at a constant rate of "
-             f"{RATE:,} requests a second over all of them in turn; by servers and routes at full speed, 64 connections."]
+    parts = [f"How cost grows: CPU microseconds a request, at full speed with {UNDER_WAY} requests under way (on one "
+             "connection only one can be); connections take their turns, so that each was idle meanwhile."]
     for what, result in results[0].items():
         counts = list(result["samples"])
         names = list(result["samples"][counts[0]])

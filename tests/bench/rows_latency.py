@@ -36,7 +36,7 @@ def run(bed):
     running = bed.start_all()
 
     def measure(one):
-        return load.run_pace(bed.options.build, one, "/size/1k", CONNECTIONS, rate, bed.seconds)
+        return load.run_pace(bed.options.build, one, "/size/1k", CONNECTIONS, bed.seconds, f"-r{rate:.0f}")
 
     try:
         return {"full": full, "rate": rate, "samples": bed.interleave(
