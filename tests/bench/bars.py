@@ -86,4 +86,4 @@ def show(results):
     words = {True: "yes", False: "**no**", None: "-"}
     rows = [[bar.title, f"{text_of(figure, bar.digits)} {bar.unit}", bar.wanted, words[met]]
             for bar, figure, met in judge(results)]
-    return "Bars: ratios are medians of the rounds' ratios in this run.\n\n" + table(["row", "figure", "bar", "met"], rows)
+    return table(["row", "figure", "bar", "met"], rows)

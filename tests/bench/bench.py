@@ -74,7 +74,7 @@ def show(run):
         parts.append(show_rows([result for _, result in group]))
     parts += [f"Note: {note}" for note in run["meta"]["notes"]]
     if bars.judge(run["rows"]):
-        parts.append(bars.show(run["rows"]))
+        parts.append("Bars: ratios are medians of the rounds' ratios.\n\n" + bars.show(run["rows"]))
     return "\n\n".join(parts)
 
 

@@ -1,4 +1,4 @@
--- Requests to a hundred hosts in turn: tests/bench/scale.py has the routes.
+-- Requests to a hundred hosts in turn: tests/bench/scaled.py has the routes.
 local requests, count = {}, 0
 
 init = function()

@@ -174,16 +174,16 @@ static void send_due(uint64_t now) {
 
 /* Reads status and length of a whole head. False: it is no answer that can be measured. */
 static bool read_head(struct connection *c) {
-    unsigned status;
-    if (sscanf(c->head, "HTTP/1.%*1[01] %3u", &status) != 1) {
+    if (strncmp(c->head, "HTTP/1.1 ", 9) != 0) {
         return false;
     }
+    unsigned long status = strtoul(c->head + 9, NULL, 10);
     const char *line = c->head;
     while ((line = strstr(line, "\r\n")) != NULL) {
         line += 2;
         if (strncasecmp(line, "content-length:", 15) == 0) {
             c->body_left = strtoull(line + 15, NULL, 10);
-            c->is_refusal = status >= 400;
+            c->is_refusal = status < 200 || status >= 400;
             return true;
         }
     }

@@ -1,21 +1,21 @@
 """How cost grows: CPU a request by the number of connections, of servers, of routes.
 
 Always at full speed with the same number of requests under way. Connections: each request goes on the one that has been
-idle for longest, so that all take their turns (pace.c). Servers and routes: wrk against LoomGate alone (scale.py).
+idle for longest, so that all take their turns (pace.c). Servers and routes: wrk against LoomGate alone (scaled.py).
 """
 
 import functools
 
 import contestants as field
 import load
-import scale
+import scaled
 from bed import Row
 from tables import middle, table, text_of
 
 CONNECTIONS = [1, 64, 1000, 8000]
 UNDER_WAY = 64
-SERVERS = [1, 10, 100, scale.SERVERS_MOST]
-ROUTES = [1, 100, 1000, scale.ROUTES_MOST]
+SERVERS = [1, 10, 100, scaled.SERVERS_MOST]
+ROUTES = [1, 100, 1000, scaled.ROUTES_MOST]
 
 
 def run_connections(bed):
@@ -37,11 +37,11 @@ def run_scaled(bed, what, counts):
     running = {}
     try:
         for count in counts:
-            running[str(count)] = bed.start(scale.LoomgateScaled(bed.options.build, **{what: count}))
-        measures = {count: functools.partial(bed.measure, one, scale.PATH, args=scale.HOSTS)
+            running[str(count)] = bed.start(scaled.LoomgateScaled(bed.options.build, **{what: count}))
+        measures = {count: functools.partial(bed.measure, one, scaled.PATH, args=scaled.HOSTS)
                     for count, one in running.items()}
         for one in running.values():
-            bed.measure(one, scale.PATH, seconds=scale.WARM_SECONDS, args=scale.HOSTS)
+            bed.measure(one, scaled.PATH, seconds=scaled.WARM_SECONDS, args=scaled.HOSTS)
         samples = bed.interleave(f"grow, {what}", measures)
         return {"samples": {count: {field.Loomgate.name: list_} for count, list_ in samples.items()}}
     finally:

@@ -7,7 +7,7 @@ import statistics
 
 import contestants as field
 import load
-import scale
+import scaled
 from bed import Row
 from tables import pair_table, ratios, text_of
 
@@ -19,7 +19,7 @@ def compare(bed, title, kinds, **what):
     running = bed.start_all(kinds=kinds)
     try:
         for one in running:
-            bed.measure(one, seconds=scale.WARM_SECONDS, **what)
+            bed.measure(one, seconds=scaled.WARM_SECONDS, **what)
         return {"title": title, "samples": bed.interleave(
             title, {one.name: functools.partial(bed.measure, one, **what) for one in running},
             bed.rounds * PAIR_ROUNDS)}
@@ -54,7 +54,7 @@ def run_stream(bed):
         return sample
 
     try:
-        bed.measure(one, seconds=scale.WARM_SECONDS)
+        bed.measure(one, seconds=scaled.WARM_SECONDS)
         measures = {"without": functools.partial(bed.measure, one), "with a reader": measure_with}
         return {"title": "stream", "samples": bed.interleave("stream", measures, bed.rounds * PAIR_ROUNDS)}
     finally:
@@ -71,11 +71,11 @@ def show_stream(results):
 
 def run_scale(bed):
     """1,000 servers and 10,000 routes against 1 and 1."""
-    return compare(bed, "scale", [scale.LoomgateSmall, scale.LoomgateLarge], path=scale.PATH, args=scale.HOSTS)
+    return compare(bed, "scale", [scaled.LoomgateSmall, scaled.LoomgateLarge], path=scaled.PATH, args=scaled.HOSTS)
 
 
 def show_scale(results):
-    return (f"{scale.SERVERS_MOST:,} servers and {scale.ROUTES_MOST:,} routes against 1 and 1, the same requests. The "
+    return (f"{scaled.SERVERS_MOST:,} servers and {scaled.ROUTES_MOST:,} routes against 1 and 1, the same requests. The "
             "language has no keys of limits yet, so there are none in it.\n\n" +
             pair_table(results[0], "large / small, median of the rounds"))
 
@@ -112,7 +112,7 @@ def run_workers(bed):
         with everywhere(bed):
             measures = {one.name: functools.partial(bed.measure, one, connections=WORKERS_CONNECTIONS) for one in running}
             for measure in measures.values():
-                measure(seconds=scale.WARM_SECONDS)
+                measure(seconds=scaled.WARM_SECONDS)
             return {"title": "workers", "samples": bed.interleave("workers", measures, bed.rounds * PAIR_ROUNDS)}
     finally:
         bed.stop_all(running)
