@@ -47,7 +47,8 @@ def idle_bytes(data):
 
 def busy_kib(data):
     """The worse of the two ways of being busy."""
-    return max(data["figures"][OURS].values()) if OURS in data["figures"] else None
+    samples = data["samples"].get(OURS)
+    return max(middle(samples, key) for key in ("stalled_kib", "bodies_kib")) if samples else None
 
 
 def large_to_small(data):

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """`make bench`: LoomGate beside HAProxy, nginx and a raw byte relay, each with one thread, on the same origin and load.
 
-The proxy has one CPU, the load (wrk, pace) and the origin have another. Rounds are interleaved, so that a busy moment of
-the machine hits all of them; what is printed are medians, and ratios of neighbours in a round. CPU is what the proxy's
-processes used, all threads, divided by the requests that the load counted.
+The proxy has one CPU, the load (wrk, pace) and the origin have another. Rounds are interleaved, so that a busy moment
+of the machine hits all of them; what is printed are medians, and ratios of neighbours in a round. CPU is what the
+proxy's processes used, all threads, divided by the requests that the load counted.
 
     bench.py --build build/release [--rounds 5] [--seconds 3] [--only ROW]... [--contestants a,b] [--json FILE]
 

@@ -3,9 +3,9 @@
 
     bench_report.py [--build build/release] [--no-flame] FILE        FILE: what bench.py --json wrote
 
-Writes the parts between `<!-- bench: begin NAME -->` and `<!-- bench: end -->` in README.md and doc/performance.md, and
-doc/performance/*.svg. A part or a plot for which rows are missing in the run stays as it is, and that is said. The flame
-graph and the table of where the time goes are measured here, by perf; without it they too stay as they are.
+Writes the parts between `<!-- bench: begin NAME -->` and `<!-- bench: end -->` in README.md and doc/performance.md,
+and doc/performance/*.svg. A part or a plot for which rows are missing in the run stays as it is, and that is said. The
+flame graph and the table of where the time goes are measured here, by perf; without it they too stay as they are.
 """
 
 import argparse
@@ -34,10 +34,14 @@ PAGES = [ROOT / "README.md", ROOT / "doc" / "performance.md"]
 PLOTS = ROOT / "doc" / "performance"
 OURS, RIVALS = field.Loomgate.name, ["haproxy", "nginx", "relay"]
 TITLES = {"haproxy": "HAProxy", "nginx": "nginx"}
-FLAME_SECONDS = 10
+FLAME_SECONDS, LEAST_SHARE = 10, 0.005
 COST_ROWS = {
     "keepalive": "keep-alive, 1 KiB", "log": "the same with an access log", "close": "a client connection a request",
     "64k": "64 KiB bodies", "1m": "1 MiB bodies", "post": "POST of 16 KiB", "tcp": "TCP mode, 1 MiB",
+}
+MEMORY_ROWS = {
+    "pss_kib": "memory of an idle client", "stalled_kib": "memory of a busy pair, nobody reads",
+    "bodies_kib": "memory of a busy pair, 64 KiB bodies",
 }
 
 
@@ -83,19 +87,24 @@ def cost_lines(run):
         samples = run.row(name)["samples"]
         yield [title, f"{middle(samples[OURS], 'cpu_us'):.1f} us",
                *(times(ratio(samples, other, OURS)) for other in RIVALS)]
-    for row, key, title in [("idle", "pss_kib", "memory of an idle keep-alive client"),
-                            ("busy", "stalled_kib", "memory of a busy pair, nobody reads"),
-                            ("busy", "bodies_kib", "memory of a busy pair, 64 KiB bodies")]:
-        figures = run.row(row)["figures"]
-        yield [title, f"{figures[OURS][key]:.2f} KiB",
-               *(times(figures[other][key] / figures[OURS][key] if other in figures else None) for other in RIVALS)]
+    for key, title in MEMORY_ROWS.items():
+        kib = memory_of(run, key)
+        yield [title, f"{kib[OURS]:.2f} KiB",
+               *(times(kib[other] / kib[OURS] if other in kib else None) for other in RIVALS)]
     samples = run.row("checks")["samples"]
     yield ["a health check (1,000 servers, one a second each)", f"{middle(samples[OURS], 'cpu_us'):.1f} us",
            times(ratio(samples, "haproxy", OURS)), "-", "-"]
     figures = run.row("crowd")["figures"]
-    yield ["10,000 clients at once, 10 requests each", f"{figures[OURS]['cpu_us']:.1f} us, {failed(figures[OURS])}",
-           *(f"{times(figures[other]['cpu_us'] / figures[OURS]['cpu_us'])}, {failed(figures[other])}" if other in figures
-             else "-" for other in RIVALS)]
+    ours = figures[OURS]
+    yield ["10,000 clients at once, 10 requests each", f"{ours['cpu_us']:.1f} us, {failed(ours)}",
+           *(f"{times(it['cpu_us'] / ours['cpu_us'])}, {failed(it)}" if it else "-" for it in map(figures.get, RIVALS))]
+
+
+def memory_of(run, key):
+    """{contestant: KiB}"""
+    if key == "pss_kib":
+        return {name: it[key] for name, it in run.row("idle")["figures"].items()}
+    return {name: middle(list_, key) for name, list_ in run.row("busy")["samples"].items()}
 
 
 def failed(it):
@@ -104,15 +113,16 @@ def failed(it):
 
 def part_costs(run):
     heads = ["row", "LoomGate", *(run.version(name) for name in TITLES), "raw relay"]
-    return prose(f"Measured on {run.machine()}: microseconds of CPU of the proxy a request, for LoomGate and, as ratios "
-                 "to it in the same rounds, what the others took. Above 1 they cost more.") + table(heads, cost_lines(run))
+    text = (f"Measured on {run.machine()}: microseconds of CPU of the proxy a request, for LoomGate and, as ratios to "
+            "it in the same rounds, what the others took. Above 1 they cost more.")
+    return prose(text) + table(heads, cost_lines(run))
 
 
 def part_bars(run):
     if missing := [bar.row for bar in bars.BARS if not run.rows.get(bar.row)]:
         raise Missing(f"the run has no row `{missing[0]}`")
-    return prose(f"Measured on {run.machine()}; the bars are what LoomGate is to reach, judged in the same run.") + bars.show(
-        run.rows)
+    text = f"Measured on {run.machine()}; the bars are what LoomGate is to reach, judged in the same run."
+    return prose(text) + bars.show(run.rows)
 
 
 def part_latency(run):
@@ -142,9 +152,7 @@ def plot_costs(run):
 
 
 def plot_memory(run):
-    keys = [("idle", "pss_kib", "an idle client"), ("busy", "stalled_kib", "a busy pair, nobody reads"),
-            ("busy", "bodies_kib", "a busy pair, 64 KiB bodies")]
-    panels = [(title, {name: it[key] for name, it in run.row(row)["figures"].items()}) for row, key, title in keys]
+    panels = [(title.removeprefix("memory of "), memory_of(run, key)) for key, title in MEMORY_ROWS.items()]
     return plots.bar_panels("What a connection keeps", "memory of the proxy in KiB; shorter is better", panels)
 
 
@@ -160,7 +168,8 @@ def plot_growth(run):
     panels = [(f"by {what}", {
         name: [(int(count), middle(by_name[name], "cpu_us")) for count, by_name in result["samples"].items()]
         for name in next(iter(result["samples"].values()))}) for what, result in run.row("grow").items()]
-    return plots.line_panels("How cost grows", "CPU of the proxy in microseconds a request, at full speed", panels, "us")
+    return plots.line_panels("How cost grows", "CPU of the proxy in microseconds a request, at full speed", panels,
+                             "us")
 
 
 PLOT_OF = {"costs": plot_costs, "memory": plot_memory, "latency": plot_latency, "growth": plot_growth}
@@ -207,10 +216,13 @@ def measure_flame(options):
     except flame.NoPerf as reason:
         say(f"flame graph stays as it is: {reason}")
         return None
-    lines = [[place, f"{share * cpu_us:.2f}", f"{share * 100:.1f} %"] for place, share in flame.places(folded) if share >= 0.005]
-    title = "Where LoomGate's time goes: keep-alive, 1 KiB"
-    return (flame.draw(folded, title, f"{flame.note_of(folded)}; a box is as wide as its function was on the stack"),
-            prose(f"{flame.note_of(folded).capitalize()}; {cpu_us:.1f} us of CPU a request while sampled.") + table(["where", "us a request", "share"], lines))
+    lines = [[place, f"{share * cpu_us:.2f}", f"{share * 100:.1f} %"] for place, share in flame.places(folded)
+             if share >= LEAST_SHARE]
+    note = flame.note_of(folded)
+    return (flame.draw(folded, "Where LoomGate's time goes: keep-alive, 1 KiB",
+                       f"{note}; a box is as wide as its function was on the stack"),
+            prose(f"{note}; {cpu_us:.1f} us of CPU a request while sampled.") +
+            table(["where", "us a request", "share"], lines))
 
 
 def parse_options():

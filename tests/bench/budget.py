@@ -9,16 +9,18 @@ import collections
 TOLERANCE = 0.03
 STRAY = 0.01  # one more call in a hundred requests is chance
 HEAD = """\
-# What a request costs LoomGate's worker: written by `make bench-guard BENCH_ARGS=--record`, compared by `make bench-guard`.
-# Instructions in user mode and calls of malloc by callgrind, system calls by strace; see doc/performance.md.
+# What a request costs LoomGate's worker, compared by `make bench-guard`; BENCH_ARGS=--record writes it. Instructions in
+# user mode and calls of malloc by callgrind, system calls by strace: see doc/performance.md.
 """
 
 Verdict = collections.namedtuple("Verdict", "name value budget percent is_over is_under")
 
 
 def read(path):
-    """({name: value}, the compiler). Raises ValueError with the line that is none."""
+    """({name: value}, the compiler); both empty when there is no file. Raises ValueError with the line that is none."""
     figures, compiler = {}, ""
+    if not path.exists():
+        return figures, compiler
     for number, line in enumerate(path.read_text().split("\n"), 1):
         if line.startswith("compiler "):
             compiler = line.partition(" ")[2]
@@ -40,6 +42,10 @@ def rounded(name, value):
     return f"{value:.0f}" if name.endswith(".instructions") else f"{max(value, 0):.2f}"
 
 
+def signed(value, digits):
+    return f"{round(value, digits) + 0.0:+.{digits}f}"  # + 0.0: there is no -0
+
+
 def judge(name, value, budget):
     """Over, under or neither; percent is None where the budget is 0."""
     return Verdict(name, value, budget, (value / budget - 1) * 100 if budget else None,
@@ -53,6 +59,6 @@ def judge_all(counted, budgets):
 
 
 def describe(verdict):
-    by = f"{verdict.percent:+.1f} %" if verdict.percent is not None else f"{verdict.value - verdict.budget:+.2f}"
+    by = signed(verdict.percent, 1) + " %" if verdict.percent is not None else signed(verdict.value - verdict.budget, 2)
     word = "OVER" if verdict.is_over else "under: record it" if verdict.is_under else ""
     return [verdict.name, rounded(verdict.name, verdict.value), rounded(verdict.name, verdict.budget), by, word]

@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 
 import contestants as field
 import load
@@ -24,8 +23,9 @@ CALL = re.compile(r"(?:sys|do)_(epoll_p?wait2?|epoll_ctl|accept4|recvfrom|recvms
                   r"connect|shutdown|setsockopt)$")
 WIDTH, MARGIN, ROW, TOP, LEAST_WIDTH = 1200, 16, 17, 92, 1.0
 FILLS = {
-    "base": "#d9b06c", "net": "#b7a3d0", "http": "#9fbf6b", "llhttp": "#7fae8d", "backend": "#d98e73", "proxy": "#c7a17a",
-    "stats": "#d6a3b4", "runtime": "#e0c07a", KERNEL: "#9db8cf", LIBRARY: "#bdbdb8", OTHER: "#d5d3cc",
+    "base": "#d9b06c", "net": "#b7a3d0", "http": "#9fbf6b", "llhttp": "#7fae8d", "backend": "#d98e73",
+    "proxy": "#c7a17a", "stats": "#d6a3b4", "runtime": "#e0c07a",
+    KERNEL: "#9db8cf", LIBRARY: "#bdbdb8", OTHER: "#d5d3cc",
 }
 
 

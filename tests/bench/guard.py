@@ -75,19 +75,31 @@ def parse_options():
 
 
 def report(counted, made_by):
-    budgets, recorded_by = budget.read(PATH)
+    try:
+        budgets, recorded_by = budget.read(PATH)
+    except ValueError as error:
+        raise SystemExit(f"bench-guard: {error}") from None
     verdicts, unknown = budget.judge_all(counted, budgets)
     print("\n" + table(["figure, a request", "counted", "budget", "by", ""], map(budget.describe, verdicts)))
-    if made_by != recorded_by:
+    if recorded_by and made_by != recorded_by:
         print(f"\nNote: recorded with another compiler: {recorded_by}\n  this program: {made_by}")
-    for name in unknown:
-        print(f"\nNo budget for {name}: record it (make bench-guard BENCH_ARGS=--record)")
+    if unknown:
+        print(f"\nNo budget for {', '.join(unknown)}: record it (make bench-guard BENCH_ARGS=--record)")
     over = [verdict for verdict in verdicts if verdict.is_over]
     if any(verdict.is_under for verdict in verdicts):
         print("\nWhat is under its budget has become cheaper: record it, so that it stays so "
               "(make bench-guard BENCH_ARGS=--record)")
-    print(f"\nbench-guard: {len(verdicts)} figures, {len(over)} more than {budget.TOLERANCE:.0%} over")
+    print(f"\nbench-guard: {len(verdicts)} figures, {len(over)} more than {budget.TOLERANCE * 100:.0f} % over")
     return 1 if over or unknown else 0
+
+
+def count_all(options):
+    counted = {}
+    with Origin(options.build) as origin:
+        for load in steady.LOADS:
+            if not options.only or load.name in options.only:
+                counted |= count_load(options.build, origin.port, load, options.top)
+    return counted
 
 
 def main():
@@ -95,11 +107,10 @@ def main():
     if missing := [tool for tool in TOOLS if not shutil.which(tool)]:
         raise SystemExit(f"bench-guard: not installed: {', '.join(missing)} (contrib/install-deps.sh bench)")
     began = time.monotonic()
-    counted = {}
-    with Origin(options.build) as origin:
-        for load in steady.LOADS:
-            if not options.only or load.name in options.only:
-                counted |= count_load(options.build, origin.port, load, options.top)
+    try:
+        counted = count_all(options)
+    except (RuntimeError, OSError) as error:
+        raise SystemExit(f"bench-guard: {error}") from None
     made_by = compiler(options.build / "loomgate")
     if options.record:
         budget.write(PATH, counted, made_by)

@@ -67,7 +67,8 @@ def line_panels(title, subtitle, panels, unit):
             svg.line(x, level, x + PANEL_WIDTH, level)
             svg.text(x - 7, level + 4, f"{mark:g}", 11, "end", FAINT)
         counts = sorted({count for points in lines.values() for count, _ in points})
-        place = {count: x + 12 + (PANEL_WIDTH - 24) * index / max(len(counts) - 1, 1) for index, count in enumerate(counts)}
+        step = (PANEL_WIDTH - 24) / max(len(counts) - 1, 1)
+        place = {count: x + 12 + step * index for index, count in enumerate(counts)}
         for count in counts:
             svg.line(place[count], y + height, place[count], y + height + 5, INK)
             svg.text(place[count], y + height + 19, f"{count:,}", 11, "middle", FAINT)

@@ -59,7 +59,8 @@ def show(results):
     for what, result in results[0].items():
         counts = list(result["samples"])
         names = list(result["samples"][counts[0]])
-        rows = [[name, *(text_of(middle(result["samples"][count][name], "cpu_us")) for count in counts)] for name in names]
+        rows = [[name, *(text_of(middle(result["samples"][count][name], "cpu_us")) for count in counts)]
+                for name in names]
         parts.append(table([what, *(f"{int(count):,}" for count in counts)], rows))
     return "\n\n".join(parts)
 

@@ -51,10 +51,11 @@ def show(results):
     rows = [[name, *(text_of(middle(list_, key) / 1000, 3) for key in FIGURES), text_of(middle(list_, "cpu_us")),
              f"{statistics.median(column(list_, 'queued')):,.0f}", str(sum(column(list_, "failures")))]
             for name, list_ in result["samples"].items()]
-    return (f"Latencies at {result['rate']:,.0f} requests a second, half of the lowest full rate of the peers ({full}); "
-            f"1 KiB, {CONNECTIONS} kept connections. A request's time counts from when it was due, so a pause hits all "
-            "that were due in it (pace.c). Milliseconds, medians of the rounds.\n\n" +
-            table(["proxy", "P50", "P90", "P99", "P99.9", "most", "CPU us", "found no idle connection", "failures"], rows))
+    return (f"Latencies at {result['rate']:,.0f} requests a second, half of the lowest full rate of the peers "
+            f"({full}); 1 KiB, {CONNECTIONS} kept connections. A request's time counts from when it was due, so a pause hits "
+            "all that were due in it (pace.c). Milliseconds, medians of the rounds.\n\n" +
+            table(["proxy", "P50", "P90", "P99", "P99.9", "most", "CPU us", "found no idle connection", "failures"],
+                  rows))
 
 
 ROWS = [Row("latency", run, show)]

@@ -1,4 +1,4 @@
-"""The rows that compare two ways of running LoomGate: ratios of neighbouring rounds, so that a few percent can be told."""
+"""The rows that compare two ways of running LoomGate: ratios of neighbouring rounds, which tell a few percent."""
 
 import contextlib
 import functools
@@ -75,8 +75,8 @@ def run_scale(bed):
 
 
 def show_scale(results):
-    return (f"{scaled.SERVERS_MOST:,} servers and {scaled.ROUTES_MOST:,} routes against 1 and 1, the same requests. The "
-            "language has no keys of limits yet, so there are none in it.\n\n" +
+    return (f"{scaled.SERVERS_MOST:,} servers and {scaled.ROUTES_MOST:,} routes against 1 and 1, the same requests. "
+            "The language has no keys of limits yet, so there are none in it.\n\n" +
             pair_table(results[0], "large / small, median of the rounds"))
 
 
@@ -110,7 +110,8 @@ def run_workers(bed):
         for count in (1, 2):
             running.append(bed.start(LoomgateWorkers(bed.options.build, count)))
         with everywhere(bed):
-            measures = {one.name: functools.partial(bed.measure, one, connections=WORKERS_CONNECTIONS) for one in running}
+            measures = {one.name: functools.partial(bed.measure, one, connections=WORKERS_CONNECTIONS)
+                        for one in running}
             for measure in measures.values():
                 measure(seconds=scaled.WARM_SECONDS)
             return {"title": "workers", "samples": bed.interleave("workers", measures, bed.rounds * PAIR_ROUNDS)}
@@ -138,9 +139,9 @@ def speed_up(result):
 
 def show_workers(results):
     result = results[0]
-    return (f"Two workers against one, a CPU each, {WORKERS_CONNECTIONS} connections; load and origin take what is left "
-            "of both CPUs, so the rates are no measure of the proxy. With a CPU for each worker the capacity is workers "
-            f"/ CPU a request: two do {text_of(speed_up(result))} x the work of one.\n\n" +
+    return (f"Two workers against one, a CPU each, {WORKERS_CONNECTIONS} connections; load and origin take what is "
+            "left of both CPUs, so the rates are no measure of the proxy. With a CPU for each worker the capacity is "
+            f"workers / CPU a request: two do {text_of(speed_up(result))} x the work of one.\n\n" +
             pair_table(result, "two / one, median of the rounds"))
 
 

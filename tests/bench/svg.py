@@ -34,7 +34,8 @@ class Svg:
         self.parts.append(f'<polyline points="{listed}" fill="none" stroke="{stroke}" stroke-width="{width}"/>')
 
     def dot(self, x, y, fill, title):
-        self.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{fill}"><title>{escape(title)}</title></circle>')
+        self.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{fill}"><title>{escape(title)}</title>'
+                          "</circle>")
 
     def legend(self, x, y, colours):
         """A row of names with their colours."""
@@ -44,8 +45,8 @@ class Svg:
             x += 17 + len(name) * 7.2 + 22
 
     def write(self, path):
-        head = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" width="{self.width}" '
-                f'height="{self.height}" {FONT} role="img" aria-label={quoteattr(self.title)}>\n'
+        head = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" '
+                f'width="{self.width}" height="{self.height}" {FONT} role="img" aria-label={quoteattr(self.title)}>\n'
                 f"<title>{escape(self.title)}</title>\n")
         paper = f'<rect width="{self.width}" height="{self.height}" rx="8" fill="{PAPER}"/>\n'
         path.write_text(head + paper + "\n".join(self.parts) + "\n</svg>\n")

@@ -1,4 +1,4 @@
-"""The tools of tests/bench: the load of constant rate against a slow server, and the arithmetic of the guard and reports."""
+"""The tools of tests/bench: the load of constant rate against a slow server, the arithmetic of guard and reports."""
 
 import collections
 import json
@@ -23,8 +23,8 @@ PACE = ORIGIN_BIN.with_name("pace")
 
 
 def pace(address, path, *args):
-    done = subprocess.run([PACE, *map(str, args), address, path], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=TIMEOUT * 3, env=environment())
+    done = subprocess.run([PACE, *map(str, args), address, path], stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=TIMEOUT * 3, env=environment())
     assert done.returncode == 0 and not done.stderr, done
     return json.loads(done.stdout)
 
@@ -86,7 +86,10 @@ def test_pace_tells_when_it_begins_to_count(origin):
         assert tool.wait(TIMEOUT) == 0
 
 
-@pytest.mark.parametrize("args", [[], ["-c", "0", "127.0.0.1:1", "/"], ["-r", "x", "127.0.0.1:1", "/"], ["nowhere", "/"]])
+@pytest.mark.parametrize("args", [
+    [], ["-c", "0", "127.0.0.1:1", "/"], ["-r", "x", "127.0.0.1:1", "/"], ["-s", "0", "127.0.0.1:1", "/"],
+    ["nowhere", "/"],
+])
 def test_pace_tells_its_usage(args):
     done = subprocess.run([PACE, *args], capture_output=True, text=True, timeout=TIMEOUT, env=environment())
     assert done.returncode == 2 and done.stderr.startswith("usage: pace")
@@ -106,9 +109,13 @@ def test_a_budget_may_be_three_percent_off(value, wanted, is_over, is_under):
 
 
 def test_a_verdict_says_by_how_much():
-    assert budget.describe(budget.judge("a.instructions", 1100, 1000)) == ["a.instructions", "1100", "1000", "+10.0 %", "OVER"]
-    assert budget.describe(budget.judge("a.mallocs", 0.5, 0)) == ["a.mallocs", "0.50", "0.00", "+0.50", "OVER"]
-    assert budget.describe(budget.judge("a.syscalls", 5, 6))[3:] == ["-16.7 %", "under: record it"]
+    def said(*figure):
+        return budget.describe(budget.judge(*figure))[1:]
+
+    assert said("a.instructions", 1100, 1000) == ["1100", "1000", "+10.0 %", "OVER"]
+    assert said("a.instructions", 999.9, 1000) == ["1000", "1000", "+0.0 %", ""]
+    assert said("a.mallocs", 0.5, 0) == ["0.50", "0.00", "+0.50", "OVER"]
+    assert said("a.syscalls", 5, 6) == ["5.00", "6.00", "-16.7 %", "under: record it"]
 
 
 def test_a_budget_is_read_as_it_was_written(tmp_path):
@@ -205,7 +212,8 @@ worker-0   42
 def test_stacks_are_folded_from_the_outermost_on():
     folded = flame.with_areas(flame.fold(STACKS), {"conn_push": "net", "slice_eq": "base"})
     assert folded == {
-        (("conn_push", "net"), ("__libc_sendmsg", "libraries"), ("__sys_sendmsg", "kernel"), ("tcp_sendmsg", "kernel")): 1,
+        (("conn_push", "net"), ("__libc_sendmsg", "libraries"), ("__sys_sendmsg", "kernel"),
+         ("tcp_sendmsg", "kernel")): 1,
         (("conn_push", "net"), ("slice_eq", "base")): 1,
     }
     assert sorted(flame.places(folded)) == [("kernel: sendmsg", 0.5), ("user: base", 0.5)]
@@ -219,7 +227,8 @@ def test_the_sources_say_to_which_area_a_function_belongs():
 def shapes(path):
     """{title: element} of an SVG, which must be well-formed."""
     root = xml.etree.ElementTree.parse(path).getroot()
-    return {one.find("{*}title").text: one for one in root.iter() if one.find("{*}title") is not None and one is not root}
+    titled = [one for one in root.iter() if one.find("{*}title") is not None and one is not root]
+    return {one.find("{*}title").text: one for one in titled}
 
 
 def test_a_flame_graph_has_a_box_by_the_share_of_each_function(tmp_path):
@@ -267,7 +276,7 @@ def test_bars_are_judged_by_the_data_of_their_rows():
         "close": samples(loomgate=[17], haproxy=[21], nginx=[19]),
         "64k": samples(loomgate=[17]),
         "idle": {"figures": {"loomgate": {"pss_kib": 0.25}}},
-        "busy": {"figures": {"loomgate": {"stalled_kib": 21.0, "bodies_kib": 5.0}}},
+        "busy": {"samples": {"loomgate": [{"stalled_kib": 21.0, "bodies_kib": 5.0}]}},
         "workers": samples(**{"one worker": [10], "two workers": [10.5]}),
     }
     found = {bar.row: (round(figure, 3) if figure else None, met) for bar, figure, met in bars.judge(run)}
