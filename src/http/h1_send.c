@@ -70,7 +70,7 @@ static void send_request(struct h1_session *s, const struct message *m, bool end
     f.body = end && m->body != BODY_LENGTH ? BODY_NONE : m->body;
     f.length = m->length;
     h1_codec_expect(&s->codec, m->method, m->upgrade);
-    s->sent_turn = s->conn->loop->turn;
+    s->sent_turn = (uint32_t)conn_loop(s->conn)->turn;
     s->out_head = true;
     s->out_body = f.body;
     s->out_left = f.body == BODY_LENGTH ? f.length : 0;

@@ -23,16 +23,16 @@ static bool is_broken(const struct conn *c) {
 
 static void conn_watch(struct conn *c, bool reading, bool writing) {
     if (reading == c->reading && writing == c->writing) return;
-    ev_io_stop(c->loop->ev, &c->io);
+    ev_io_stop(conn_loop(c)->ev, &c->io);
     c->reading = reading;
     c->writing = writing;
     if (!reading && !writing) return;
     ev_io_set(&c->io, c->io.fd, (reading ? EV_READ : 0) | (writing ? EV_WRITE : 0));
-    ev_io_start(c->loop->ev, &c->io);
+    ev_io_start(conn_loop(c)->ev, &c->io);
 }
 
 static void conn_moved(struct conn *c) {
-    if (c->renew && deadline_is_set(&c->deadline)) deadline_set(c->loop, &c->deadline, c->timeout_us);
+    if (c->renew && deadline_is_set(&c->deadline)) deadline_set(conn_loop(c), &c->deadline, c->timeout_us);
 }
 
 /* --- birth ------------------------------------------------------------------------------------------------------ */
@@ -41,10 +41,9 @@ static struct conn *conn_new(struct loop *loop, int fd, enum conn_state state, c
                              void *owner) {
     if (!loop->conns.size) slab_init(&loop->conns, sizeof(struct conn), 64);
     struct conn *c = slab_get(&loop->conns);
-    *c = (struct conn){
-        .loop = loop, .transport = &transport_plain, .events = events, .owner = owner, .state = (uint8_t)state};
+    *c = (struct conn){.transport = &transport_plain, .events = events, .owner = owner, .state = (uint8_t)state};
     ev_io_init(&c->io, on_io, fd, 0);
-    c->io.data = c;
+    c->io.data = loop;
     deadline_init(&c->deadline, on_deadline);
     task_init(&c->task, on_task);
     conn_watch(c, state == CONN_OPEN, state == CONN_CONNECTING);
@@ -70,7 +69,7 @@ void conn_set_owner(struct conn *c, const struct conn_events *events, void *owne
     c->eof_told = false;
     c->reads_on = false;
     conn_set_timeout(c, 0, false);
-    if (events && !c->error_told) loop_defer(c->loop, &c->task);
+    if (events && !c->error_told) loop_defer(conn_loop(c), &c->task);
 }
 
 /* --- death ------------------------------------------------------------------------------------------------------ */
@@ -84,8 +83,9 @@ static void conn_let_go(struct conn *c) {
     deadline_cancel(&c->deadline);
     task_cancel(&c->task);
     c->task.run = on_grave;
-    loop_bury(c->loop, &c->task);
-    if (was_closing && --c->loop->closing == 0 && c->loop->on_all_closed) c->loop->on_all_closed(c->loop);
+    loop_bury(conn_loop(c), &c->task);
+    if (was_closing && --conn_loop(c)->closing == 0 && conn_loop(c)->on_all_closed)
+        conn_loop(c)->on_all_closed(conn_loop(c));
 }
 
 static void conn_bury(struct conn *c) {
@@ -103,7 +103,7 @@ int conn_release(struct conn *c) {
 
 static void on_grave(struct task *task) {
     struct conn *c = LG_CONTAINER_OF(task, struct conn, task);
-    struct loop *loop = c->loop;
+    struct loop *loop = conn_loop(c);
     buf_clear(&c->in, &loop->chunks);
     buf_clear(&c->out, &loop->chunks);
     slab_put(&loop->conns, c);
@@ -131,9 +131,9 @@ void conn_close(struct conn *c, enum conn_close_how how) {
         return;
     }
     c->state = CONN_CLOSING;
-    c->loop->closing++;
+    conn_loop(c)->closing++;
     c->paused = c->unseen = false;
-    buf_clear(&c->in, &c->loop->chunks);
+    buf_clear(&c->in, &conn_loop(c)->chunks);
     conn_set_timeout(c, CONN_DRAIN_US, true);
     if (c->linger) conn_shutdown(c);
     conn_watch(c, !c->eof, c->writing);
@@ -146,16 +146,16 @@ void conn_close(struct conn *c, enum conn_close_how how) {
 static void conn_break(struct conn *c, int error_number) {
     if (c->error_number) return;
     c->error_number = (int16_t)error_number;
-    buf_clear(&c->out, &c->loop->chunks);
+    buf_clear(&c->out, &conn_loop(c)->chunks);
     conn_watch(c, false, false);
-    loop_defer(c->loop, &c->task);
+    loop_defer(conn_loop(c), &c->task);
 }
 
 /* The peer takes no more bytes. Where it matters what it sent before, that is read to its end, which is then told as
  * this error. */
 static void conn_stop_writing(struct conn *c, int error_number) {
     c->write_error = (int16_t)error_number;
-    buf_clear(&c->out, &c->loop->chunks);
+    buf_clear(&c->out, &conn_loop(c)->chunks);
     if (!c->reads_on || c->state != CONN_OPEN || c->eof)
         conn_break(c, error_number);
     else
@@ -196,7 +196,7 @@ static void conn_write_out(struct conn *c) {
         for (int i = 0; i < count; i++) total += iov[i].iov_len;
         size_t n = conn_push(c, iov, count);
         if (n == SIZE_MAX) return;
-        buf_consume(&c->out, &c->loop->chunks, n);
+        buf_consume(&c->out, &conn_loop(c)->chunks, n);
         if (n < total) break;
     }
 }
@@ -216,19 +216,19 @@ void conn_flush(struct conn *c) {
 /* What waits to be sent is sent at the turn's end at the latest. */
 static void conn_flush_later(struct conn *c) {
     if (can_send(c))
-        loop_flush_later(c->loop, &c->task);
+        loop_flush_later(conn_loop(c), &c->task);
     else if (c->out.bytes > CONN_HIGH_MARK)
         c->congested = true;
 }
 
 char *conn_reserve(struct conn *c, size_t size) {
-    return buf_reserve(&c->out, &c->loop->chunks, size);
+    return buf_reserve(&c->out, &conn_loop(c)->chunks, size);
 }
 
 void conn_commit(struct conn *c, size_t size) {
     buf_commit(&c->out, size);
     if (is_broken(c) || c->shut) {
-        buf_clear(&c->out, &c->loop->chunks);
+        buf_clear(&c->out, &conn_loop(c)->chunks);
         return;
     }
     conn_flush_later(c);
@@ -241,7 +241,7 @@ static void keep(struct conn *c, const struct iovec *iov, int count, size_t skip
             skip -= len;
             continue;
         }
-        buf_append(&c->out, &c->loop->chunks, slice_from((const char *)iov[i].iov_base + skip, len - skip));
+        buf_append(&c->out, &conn_loop(c)->chunks, slice_from((const char *)iov[i].iov_base + skip, len - skip));
         skip = 0;
     }
 }
@@ -274,7 +274,7 @@ void conn_write(struct conn *c, const struct iovec *iov, int count, bool more) {
     for (int i = 0; i < count; i++) all[n++] = iov[i];
     size_t written = conn_push(c, all, n);
     if (written == SIZE_MAX) return;
-    if (kept) buf_consume(&c->out, &c->loop->chunks, written < kept ? written : kept);
+    if (kept) buf_consume(&c->out, &conn_loop(c)->chunks, written < kept ? written : kept);
     if (written < kept + total) keep(c, iov, count, written > kept ? written - kept : 0);
     conn_await_room(c);
 }
@@ -297,9 +297,9 @@ static void conn_note_unseen(struct conn *c) {
 static void conn_present_kept(struct conn *c) {
     c->in_read = true;
     while (c->in.bytes && !c->paused && !c->yielded && c->events) {
-        size_t n = c->events->on_read(c, buf_linear(&c->in, &c->loop->chunks));
+        size_t n = c->events->on_read(c, buf_linear(&c->in, &conn_loop(c)->chunks));
         if (c->state == CONN_CLOSED || c->state == CONN_CLOSING) break;
-        buf_consume(&c->in, &c->loop->chunks, n);
+        buf_consume(&c->in, &conn_loop(c)->chunks, n);
         if (!n) break;
     }
     c->in_read = false;
@@ -320,16 +320,16 @@ static void conn_present_and_tell_eof(struct conn *c) {
 }
 
 static void conn_take(struct conn *c, size_t n) {
-    struct slice bytes = slice_from(c->loop->read_buffer, n);
+    struct slice bytes = slice_from(conn_loop(c)->read_buffer, n);
     if (c->in.bytes) {
-        buf_append(&c->in, &c->loop->chunks, bytes);
+        buf_append(&c->in, &conn_loop(c)->chunks, bytes);
         conn_present_kept(c);
         return;
     }
     c->in_read = true;
     size_t taken = c->events->on_read(c, bytes);
     c->in_read = false;
-    if (taken < n && c->events) buf_append(&c->in, &c->loop->chunks, slice_from(bytes.p + taken, n - taken));
+    if (taken < n && c->events) buf_append(&c->in, &conn_loop(c)->chunks, slice_from(bytes.p + taken, n - taken));
     conn_note_unseen(c);
 }
 
@@ -340,7 +340,7 @@ static void conn_on_readable(struct conn *c) {
         return;
     }
     if (c->unseen) return; /* it has been resumed in this turn */
-    ssize_t n = c->transport->read(c->io.fd, c->loop->read_buffer, LOOP_READ_SIZE);
+    ssize_t n = c->transport->read(c->io.fd, conn_loop(c)->read_buffer, LOOP_READ_SIZE);
     if (n < 0) {
         if (errno != EAGAIN) conn_break(c, errno);
         return;
@@ -368,7 +368,7 @@ void conn_read_on(struct conn *c) {
 void conn_yield(struct conn *c) {
     c->yielded = true;
     task_cancel(&c->task);
-    loop_next_turn(c->loop, &c->task);
+    loop_next_turn(conn_loop(c), &c->task);
 }
 
 bool conn_has_input(const struct conn *c) {
@@ -385,7 +385,7 @@ void conn_resume(struct conn *c) {
     c->paused = false;
     if (c->state != CONN_OPEN || c->error_number) return;
     if (!c->eof) conn_watch(c, true, c->writing);
-    if ((c->in.bytes && !c->in_read) || (c->eof && !c->eof_told)) loop_defer(c->loop, &c->task);
+    if ((c->in.bytes && !c->in_read) || (c->eof && !c->eof_told)) loop_defer(conn_loop(c), &c->task);
 }
 
 /* --- events ----------------------------------------------------------------------------------------------------- */
@@ -421,7 +421,7 @@ static void conn_on_writable(struct conn *c) {
 
 static void on_io(struct ev_loop *ev, ev_io *w, int events) {
     (void)ev;
-    struct conn *c = w->data;
+    struct conn *c = LG_CONTAINER_OF(w, struct conn, io);
     if (c->state == CONN_CONNECTING) {
         conn_on_connected(c);
         return;
@@ -464,5 +464,5 @@ static void on_deadline(struct deadline *d) {
 void conn_set_timeout(struct conn *c, uint64_t timeout_us, bool renew) {
     c->timeout_us = timeout_us;
     c->renew = renew;
-    deadline_set(c->loop, &c->deadline, timeout_us);
+    deadline_set(conn_loop(c), &c->deadline, timeout_us);
 }
