@@ -38,13 +38,17 @@ static uint8_t wait_on_server(const struct h1_session *s) {
     return s->out_done ? WAIT_HEAD : WAIT_NONE;
 }
 
-void h1_update_wait(struct h1_session *s) {
-    if (!s->conn) return;
+static void update_wait(struct h1_session *s) {
     uint8_t wait = s->client_side ? wait_on_client(s) : wait_on_server(s);
     if (wait == s->wait) return;
     s->wait = wait;
     const uint64_t us[] = {0, s->timeouts->idle_us, s->timeouts->head_us, s->timeouts->stall_us};
     conn_set_timeout(s->conn, us[wait], wait == WAIT_STALL);
+}
+
+/* In the middle of a read it is too early: that looks at its end. */
+void h1_update_wait(struct h1_session *s) {
+    if (s->conn && !s->pumping) update_wait(s);
 }
 
 /* --- ends ------------------------------------------------------------------------------------------------------- */
@@ -300,7 +304,7 @@ static size_t h1_on_read(struct conn *c, struct slice bytes) {
     s->pending = (uint32_t)in.n;
     /* What has to wait does so in the kernel rather than here. */
     if (s->conn && s->client_side && in.n && must_wait(s)) conn_pause(c);
-    h1_update_wait(s);
+    if (s->conn) update_wait(s);
     s->pumping = false;
     return bytes.n - in.n;
 }
@@ -433,6 +437,7 @@ static void h1_set_timeouts(struct session *session, const struct session_timeou
     struct h1_session *s = LG_CONTAINER_OF(session, struct h1_session, session);
     if (s->timeouts == timeouts) return;
     s->timeouts = timeouts;
+    if (s->wait == WAIT_NONE) return;
     s->wait = WAIT_NONE; /* what is waited for starts anew with the next step */
     if (s->conn) conn_set_timeout(s->conn, 0, false);
 }

@@ -35,6 +35,12 @@ static void conn_moved(struct conn *c) {
     if (c->renew && deadline_is_set(&c->deadline)) deadline_set(conn_loop(c), &c->deadline, c->timeout_us);
 }
 
+/* At the end of the turn: an event to tell, or bytes to present. */
+static void conn_defer(struct conn *c) {
+    c->only_flush = false;
+    loop_defer(conn_loop(c), &c->task);
+}
+
 /* --- birth ------------------------------------------------------------------------------------------------------ */
 
 static struct conn *conn_new(struct loop *loop, int fd, enum conn_state state, const struct conn_events *events,
@@ -59,7 +65,7 @@ struct conn *conn_connect(struct loop *loop, const struct addr *to, const struct
     int fd = socket_connect(to, &done);
     if (fd < 0) return NULL;
     struct conn *c = conn_new(loop, fd, CONN_CONNECTING, events, owner);
-    if (done) loop_defer(loop, &c->task); /* UNIX sockets connect at once; on_open still comes later */
+    if (done) conn_defer(c); /* UNIX sockets connect at once; on_open still comes later */
     return c;
 }
 
@@ -69,7 +75,7 @@ void conn_set_owner(struct conn *c, const struct conn_events *events, void *owne
     c->eof_told = false;
     c->reads_on = false;
     conn_set_timeout(c, 0, false);
-    if (events && !c->error_told) loop_defer(conn_loop(c), &c->task);
+    if (events && !c->error_told) conn_defer(c);
 }
 
 /* --- death ------------------------------------------------------------------------------------------------------ */
@@ -125,7 +131,7 @@ void conn_close(struct conn *c, enum conn_close_how how) {
     c->reset_on_close = how == CONN_CLOSE_RESET;
     c->linger = how == CONN_CLOSE_LINGER;
     bool writes = how == CONN_CLOSE_AFTER_WRITE || how == CONN_CLOSE_LINGER;
-    if (writes) conn_flush(c);
+    if (writes && (c->linger || c->out.bytes)) conn_shutdown(c); /* FIN goes out with the last bytes */
     if (!writes || !has_unfinished_business(c)) {
         conn_bury(c);
         return;
@@ -134,8 +140,10 @@ void conn_close(struct conn *c, enum conn_close_how how) {
     conn_loop(c)->closing++;
     c->paused = c->unseen = false;
     buf_clear(&c->in, &conn_loop(c)->chunks);
-    conn_set_timeout(c, CONN_DRAIN_US, true);
-    if (c->linger) conn_shutdown(c);
+    if (c->shut_done)
+        conn_set_timeout(c, CONN_LINGER_US, false);
+    else
+        conn_set_timeout(c, CONN_DRAIN_US, true);
     conn_watch(c, !c->eof, c->writing);
     conn_closing_step(c);
 }
@@ -148,7 +156,7 @@ static void conn_break(struct conn *c, int error_number) {
     c->error_number = (int16_t)error_number;
     buf_clear(&c->out, &conn_loop(c)->chunks);
     conn_watch(c, false, false);
-    loop_defer(conn_loop(c), &c->task);
+    conn_defer(c);
 }
 
 /* The peer takes no more bytes. Where it matters what it sent before, that is read to its end, which is then told as
@@ -171,7 +179,7 @@ static void conn_finish_shutdown(struct conn *c) {
 
 /* Writes as much as the socket takes; returns the bytes written, or SIZE_MAX when it broke. */
 static size_t conn_push(struct conn *c, const struct iovec *iov, int count) {
-    ssize_t n = c->transport->write(c->io.fd, iov, count);
+    ssize_t n = c->transport->write(c->io.fd, iov, count, c->shut);
     if (n < 0) {
         if (errno == EAGAIN) return 0;
         conn_stop_writing(c, errno);
@@ -182,9 +190,20 @@ static size_t conn_push(struct conn *c, const struct iovec *iov, int count) {
     return (size_t)n;
 }
 
-/* After a write that left something: wait until the socket takes more. */
+/* Nothing is left of what the task was waiting for. */
+static void conn_flush_done(struct conn *c) {
+    if (!c->only_flush) return;
+    c->only_flush = false;
+    task_cancel(&c->task);
+}
+
+/* After a write: if something is left, wait until the socket takes more. */
 static void conn_await_room(struct conn *c) {
-    conn_watch(c, c->reading, c->out.bytes > 0);
+    if (!c->out.bytes) {
+        conn_flush_done(c);
+        return;
+    }
+    conn_watch(c, c->reading, true);
     if (c->out.bytes > CONN_HIGH_MARK) c->congested = true;
 }
 
@@ -215,10 +234,12 @@ void conn_flush(struct conn *c) {
 
 /* What waits to be sent is sent at the turn's end at the latest. */
 static void conn_flush_later(struct conn *c) {
-    if (can_send(c))
+    if (can_send(c)) {
+        if (!task_is_waiting(&c->task)) c->only_flush = true;
         loop_flush_later(conn_loop(c), &c->task);
-    else if (c->out.bytes > CONN_HIGH_MARK)
+    } else if (c->out.bytes > CONN_HIGH_MARK) {
         c->congested = true;
+    }
 }
 
 char *conn_reserve(struct conn *c, size_t size) {
@@ -367,6 +388,7 @@ void conn_read_on(struct conn *c) {
 
 void conn_yield(struct conn *c) {
     c->yielded = true;
+    c->only_flush = false;
     task_cancel(&c->task);
     loop_next_turn(conn_loop(c), &c->task);
 }
@@ -385,7 +407,7 @@ void conn_resume(struct conn *c) {
     c->paused = false;
     if (c->state != CONN_OPEN || c->error_number) return;
     if (!c->eof) conn_watch(c, true, c->writing);
-    if ((c->in.bytes && !c->in_read) || (c->eof && !c->eof_told)) loop_defer(conn_loop(c), &c->task);
+    if ((c->in.bytes && !c->in_read) || (c->eof && !c->eof_told)) conn_defer(c);
 }
 
 /* --- events ----------------------------------------------------------------------------------------------------- */
@@ -433,7 +455,7 @@ static void on_io(struct ev_loop *ev, ev_io *w, int events) {
 /* What was put off in this turn: a connect that was done at once, an error to tell, kept bytes to present, output. */
 static void on_task(struct task *task) {
     struct conn *c = LG_CONTAINER_OF(task, struct conn, task);
-    c->yielded = false;
+    c->yielded = c->only_flush = false;
     if (c->state == CONN_CONNECTING && !c->error_number) {
         if (c->writing) conn_on_connected(c);
         return;
@@ -464,5 +486,5 @@ static void on_deadline(struct deadline *d) {
 void conn_set_timeout(struct conn *c, uint64_t timeout_us, bool renew) {
     c->timeout_us = timeout_us;
     c->renew = renew;
-    deadline_set(conn_loop(c), &c->deadline, timeout_us);
+    if (timeout_us || deadline_is_set(&c->deadline)) deadline_set(conn_loop(c), &c->deadline, timeout_us);
 }

@@ -67,7 +67,8 @@ struct conn {
     bool linger : 1;
     bool reads_on : 1;
     bool yielded : 1;
-    bool unseen : 1; /* bytes are kept that the owner has not been offered since it paused */
+    bool unseen : 1;     /* bytes are kept that the owner has not been offered since it paused */
+    bool only_flush : 1; /* the task waits for output alone: in vain once that has gone */
     uint64_t bytes_in, bytes_out;
 };
 /* Each idle client has one, without a buffer. */
