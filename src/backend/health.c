@@ -213,7 +213,7 @@ static void on_timer(struct loop_timer *t) {
 /* --- which servers ---------------------------------------------------------------------------------------------- */
 
 void checks_init(struct checks *c, struct loop *loop, struct metrics *metrics) {
-    *c = (struct checks){.loop = loop, .metrics = metrics, .scratch = xmalloc(sizeof *c->scratch)};
+    *c = (struct checks){.loop = loop, .metrics = metrics, .scratch = xcalloc(1, sizeof *c->scratch)};
     list_init(&c->list);
     map_init(&c->by_server);
     LG_ASSERT(getrandom(&c->random, sizeof c->random, 0) == (ssize_t)sizeof c->random);

@@ -152,7 +152,7 @@ struct stream *server_session_open(struct server_session *s, const struct sessio
 static void on_idle(struct session *session) {
     struct server_session *s = session->owner;
     struct pool *pool = pool_of(s->pools, s->server);
-    bool worn = s->max_requests && session->served >= s->max_requests;
+    bool worn = s->max_requests && s->h1.served >= s->max_requests;
     if (worn || s->is_private || !pool->max_idle || !server_is_in_service(s->server)) {
         session->ops->shutdown(session);
         return;

@@ -59,44 +59,49 @@ void buf_init(struct buf *b) {
 }
 
 void buf_clear(struct buf *b, struct chunk_pool *pool) {
-    struct chunk *next;
-    for (struct chunk *c = b->head; c; c = next) {
-        next = c->next;
-        chunk_free(c, pool);
-    }
+    struct chunk *last = b->last;
     *b = (struct buf){0};
+    if (!last) return;
+    struct chunk *c = last->next;
+    while (c != last) {
+        struct chunk *next = c->next;
+        chunk_free(c, pool);
+        c = next;
+    }
+    chunk_free(last, pool);
 }
 
 char *buf_reserve(struct buf *b, struct chunk_pool *pool, size_t n) {
-    struct chunk *c = b->tail;
+    struct chunk *c = b->last;
     if (!c || c->room - c->end < n) {
         c = chunk_new(pool, n);
-        if (b->tail)
-            b->tail->next = c;
-        else
-            b->head = c;
-        b->tail = c;
+        c->next = c;
+        if (b->last) {
+            c->next = b->last->next;
+            b->last->next = c;
+        }
+        b->last = c;
     }
     return c->data + c->end;
 }
 
 void buf_commit(struct buf *b, size_t n) {
-    LG_ASSERT(b->tail && n <= b->tail->room - b->tail->end);
-    b->tail->end += (uint32_t)n;
+    LG_ASSERT(b->last && n <= b->last->room - b->last->end);
+    b->last->end += (uint32_t)n;
     b->bytes += n;
 }
 
 void buf_append(struct buf *b, struct chunk_pool *pool, struct slice bytes) {
     while (bytes.n) {
-        struct chunk *c = b->tail;
+        struct chunk *c = b->last;
         size_t left = c ? c->room - c->end : 0;
         if (!left) {
             size_t want = bytes.n < CHUNK_LARGE - sizeof *c ? bytes.n : CHUNK_LARGE - sizeof *c;
             buf_reserve(b, pool, want);
-            left = b->tail->room - b->tail->end;
+            left = b->last->room - b->last->end;
         }
         size_t n = bytes.n < left ? bytes.n : left;
-        memcpy(b->tail->data + b->tail->end, bytes.p, n);
+        memcpy(b->last->data + b->last->end, bytes.p, n);
         buf_commit(b, n);
         bytes.p += n;
         bytes.n -= n;
@@ -106,23 +111,25 @@ void buf_append(struct buf *b, struct chunk_pool *pool, struct slice bytes) {
 void buf_consume(struct buf *b, struct chunk_pool *pool, size_t n) {
     LG_ASSERT(n <= b->bytes);
     b->bytes -= n;
-    while (b->head) {
-        struct chunk *c = b->head;
+    while (b->last) {
+        struct chunk *c = b->last->next;
         size_t here = c->end - c->start;
         if (n < here) {
             c->start += (uint32_t)n;
             return;
         }
         n -= here;
-        b->head = c->next;
-        if (!b->head) b->tail = NULL;
+        if (c == b->last)
+            b->last = NULL;
+        else
+            b->last->next = c->next;
         chunk_free(c, pool);
     }
 }
 
 int buf_iov(const struct buf *b, struct iovec *iov, int max) {
     int n = 0;
-    for (struct chunk *c = b->head; c && n < max; c = c->next) {
+    for (struct chunk *c = buf_first(b); c && n < max; c = buf_after(b, c)) {
         if (c->start == c->end) continue;
         iov[n++] = (struct iovec){c->data + c->start, c->end - c->start};
     }
@@ -130,17 +137,17 @@ int buf_iov(const struct buf *b, struct iovec *iov, int max) {
 }
 
 struct slice buf_front(const struct buf *b) {
-    struct chunk *c = b->head;
-    while (c && c->start == c->end) c = c->next; /* reserved, but nothing was put in */
+    struct chunk *c = buf_first(b);
+    while (c && c->start == c->end) c = buf_after(b, c); /* reserved, but nothing was put in */
     return c ? slice_from(c->data + c->start, c->end - c->start) : slice_from(NULL, 0);
 }
 
 struct slice buf_linear(struct buf *b, struct chunk_pool *pool) {
-    if (b->head != b->tail) {
+    if (b->last && b->last->next != b->last) {
         struct buf whole = {0};
         char *p = buf_reserve(&whole, pool, b->bytes * 2); /* room to grow: repeated calls copy each byte O(1) times */
         size_t at = 0;
-        for (struct chunk *c = b->head; c; c = c->next) {
+        for (struct chunk *c = buf_first(b); c; c = buf_after(b, c)) {
             memcpy(p + at, c->data + c->start, c->end - c->start);
             at += c->end - c->start;
         }

@@ -116,13 +116,17 @@ static void slab_grow(struct slab *s) {
     char *block = xmalloc(16 + s->size * s->per_block);
     *(void **)(void *)block = s->blocks;
     s->blocks = block;
-    for (unsigned i = s->per_block; i-- > 0;) {
-        void *object = block + 16 + s->size * i;
-        *(void **)object = s->free;
-        s->free = object;
-    }
+    s->unused = block + 16;
+    s->unused_count = s->per_block;
     s->reserved += s->per_block;
-    LG_ASSERT(s->free); /* per_block is never 0 */
+}
+
+static void *slab_get_unused(struct slab *s) {
+    if (!s->unused_count) slab_grow(s);
+    void *object = s->unused;
+    s->unused += s->size;
+    s->unused_count--;
+    return object;
 }
 
 void *slab_get(struct slab *s) {
@@ -131,7 +135,7 @@ void *slab_get(struct slab *s) {
         s->reserved++;
         return xmalloc(s->size);
     }
-    if (!s->free) slab_grow(s);
+    if (!s->free) return slab_get_unused(s);
     void *object = s->free;
     s->free = *(void **)object;
     return object;

@@ -222,7 +222,7 @@ bool question_take(struct question *q, struct call *c) {
 }
 
 enum failure question_read(struct question *q) {
-    struct h1_scratch *scratch = xmalloc(sizeof *scratch);
+    struct h1_scratch *scratch = xcalloc(1, sizeof *scratch);
     struct h1_codec codec;
     struct h1_result r;
     struct slice in = q->head;

@@ -169,7 +169,7 @@ static enum failure parse_head(const struct step *s, struct slice head, bool sta
         enum failure failure = parse_start(s, slice_from(head.p, start - 2));
         if (failure != FAILURE_NONE) return failure;
     }
-    return h1_parse_fields(&s->c->parser, (enum h1_role)s->c->role, slice_from(head.p + start, head.n - start),
+    return h1_parse_fields(&s->scratch->parser, (enum h1_role)s->c->role, slice_from(head.p + start, head.n - start),
                            begin_fields(s));
 }
 
@@ -232,7 +232,6 @@ static enum h1_event next_head(const struct step *s) {
         s->out->place = h1_place_of(m, failure);
         return refuse(c, s->out, failure);
     }
-    if (is_plain && m->body == BODY_CHUNKED) h1_begin_chunks(&c->parser, (enum h1_role)c->role);
     return give_head(s);
 }
 
@@ -264,7 +263,7 @@ static enum h1_event next_chunk_size(const struct step *s) {
     struct slice line = take(s->in, c->scanned);
     c->scanned = 0;
     if (!h1_split_chunk_line(slice_from(line.p, line.n - 2), &digits, &extension) ||
-        !h1_parse_chunk_size(&c->parser, digits, &c->remaining))
+        !h1_parse_chunk_size(s->scratch, digits, &c->remaining))
         return refuse(c, s->out, FAILURE_bad_chunk);
     /* Extensions are paid for by data: a peer cannot send ever more of them and no body. */
     c->framing_bytes += (uint32_t)extension.n;
@@ -277,7 +276,6 @@ static enum h1_event next_chunk_data(const struct step *s) {
     struct h1_codec *c = s->c;
     if (s->in->n == 0) return H1_MORE;
     struct slice data = take(s->in, s->in->n < c->remaining ? s->in->n : (size_t)c->remaining);
-    if (!h1_parse_chunk_data(&c->parser, data)) return refuse(c, s->out, FAILURE_bad_chunk);
     c->remaining -= data.n;
     c->framing_bytes -= data.n < c->framing_bytes ? (uint32_t)data.n : c->framing_bytes;
     if (c->remaining == 0) {
@@ -292,8 +290,7 @@ static enum h1_event next_chunk_end(const struct step *s) {
     struct h1_codec *c = s->c;
     if (s->in->n == 0) return H1_MORE;
     struct slice end = take(s->in, s->in->n < c->remaining ? s->in->n : (size_t)c->remaining);
-    if (memcmp(end.p, &"\r\n"[2 - c->remaining], end.n) != 0 || !h1_parse_chunk_end(&c->parser, end))
-        return refuse(c, s->out, FAILURE_bad_chunk);
+    if (memcmp(end.p, &"\r\n"[2 - c->remaining], end.n) != 0) return refuse(c, s->out, FAILURE_bad_chunk);
     c->remaining -= end.n;
     if (c->remaining == 0) c->state = STATE_CHUNK_SIZE;
     return H1_MORE;
@@ -308,7 +305,7 @@ static enum h1_event next_trailer(const struct step *s) {
     if (failure != FAILURE_NONE) return refuse(c, s->out, failure);
     struct slice lines = take(s->in, c->scanned);
     *t = (struct fields){.v = s->scratch->trailer_room, .room = H1_TRAILER_COUNT_MAX};
-    if (lines.n > 2) failure = h1_parse_fields(&c->parser, (enum h1_role)c->role, lines, t);
+    if (lines.n > 2) failure = h1_parse_fields(&s->scratch->parser, (enum h1_role)c->role, lines, t);
     if (failure != FAILURE_NONE) return refuse(c, s->out, failure);
     for (uint32_t i = 0; i < t->count; i++) t->v[i].drop = !field_may_trail(t->v[i].name);
     return end_message(s, t);

@@ -1,4 +1,5 @@
-/* h1_fields.c: field lines that are not plain (h1_plain.c) and chunk framing by llhttp, and a look over its shoulder.
+/* h1_fields.c: field lines that are not plain (h1_plain.c) and the sizes of chunks by llhttp, and a look over its
+ * shoulder.
  *
  * llhttp never sees the peer's start line: it gets one of ours, so that nothing in it (a method it knows specially, a
  * version, a status) changes how it reads what follows. Where a head ends and what its body is, LoomGate has decided
@@ -13,7 +14,6 @@ struct collect {
     struct fields *fields;
     bool head_complete, overflow, has_chunk;
     uint64_t chunk_size;
-    size_t data_bytes;
 };
 
 static int on_name(llhttp_t *parser, const char *at, size_t n) {
@@ -47,19 +47,11 @@ static int on_chunk(llhttp_t *parser) {
     return 0;
 }
 
-static int on_data(llhttp_t *parser, const char *at, size_t n) {
-    struct collect *c = parser->data;
-    (void)at;
-    c->data_bytes += n;
-    return 0;
-}
-
 static const llhttp_settings_t settings = {
     .on_header_field = on_name,
     .on_header_value = on_value,
     .on_headers_complete = on_head,
     .on_chunk_header = on_chunk,
-    .on_body = on_data,
 };
 
 static llhttp_errno_t feed(llhttp_t *parser, struct collect *c, struct slice bytes) {
@@ -142,28 +134,24 @@ enum failure h1_parse_fields(llhttp_t *parser, enum h1_role role, struct slice l
     return FAILURE_NONE;
 }
 
-void h1_begin_chunks(llhttp_t *parser, enum h1_role role) {
-    struct field coding;
-    struct fields fields = {.v = &coding, .room = 1};
-    enum failure failure = h1_parse_fields(parser, role, SLICE("Transfer-Encoding: chunked\r\n\r\n"), &fields);
+/* The sizes of chunks have nothing to do with one another: each is read by a parser that stands before the first. What
+ * is between them, data and CR LF, is counted by the codec, so no connection keeps a parser. */
+static void stand_before_chunks(struct h1_scratch *scratch) {
+    static const struct slice lines = SLICE("Transfer-Encoding: chunked\r\n\r\n");
+    struct field room[1];
+    struct fields fields = {.v = room, .room = 1};
+    enum failure failure = h1_parse_fields(&scratch->before_chunks, H1_READS_REQUESTS, lines, &fields);
     LG_ASSERT(failure == FAILURE_NONE);
+    scratch->has_before_chunks = true;
 }
 
-bool h1_parse_chunk_size(llhttp_t *parser, struct slice digits, uint64_t *size) {
+bool h1_parse_chunk_size(struct h1_scratch *scratch, struct slice digits, uint64_t *size) {
     struct collect collect = {0};
-    if (feed(parser, &collect, digits) != HPE_OK || feed(parser, &collect, SLICE("\r\n")) != HPE_OK ||
-        !collect.has_chunk)
+    if (!scratch->has_before_chunks) stand_before_chunks(scratch);
+    scratch->parser = scratch->before_chunks;
+    if (feed(&scratch->parser, &collect, digits) != HPE_OK ||
+        feed(&scratch->parser, &collect, SLICE("\r\n")) != HPE_OK || !collect.has_chunk)
         return false;
     *size = collect.chunk_size;
     return *size <= INT64_MAX;
-}
-
-bool h1_parse_chunk_data(llhttp_t *parser, struct slice bytes) {
-    struct collect collect = {0};
-    return feed(parser, &collect, bytes) == HPE_OK && collect.data_bytes == bytes.n;
-}
-
-bool h1_parse_chunk_end(llhttp_t *parser, struct slice bytes) {
-    struct collect collect = {0};
-    return feed(parser, &collect, bytes) == HPE_OK && collect.data_bytes == 0;
 }

@@ -1,7 +1,7 @@
 /* h1_internal.h: the parts of the HTTP/1 codec, for one another only.
  *
  *   h1_codec.c   which event comes next                  h1_start.c   request and status line, target, authority
- *   h1_scan.c    where a line ends; refuses controls     h1_fields.c  field lines by llhttp, and chunk framing
+ *   h1_scan.c    where a line ends; refuses controls     h1_fields.c  field lines and chunk sizes by llhttp
  *   h1_guard.c   what the fields of a head must obey     h1_plain.c   field lines that need no llhttp
  *   h1_chunk.c   the line before a chunk */
 #ifndef LOOMGATE_HTTP_H1_INTERNAL_H
@@ -48,13 +48,8 @@ size_t h1_read_plain_fields(struct slice lines, struct fields *f);
 /* Parses whole field lines with the empty line that ends them; they hold no control but HTAB and line ends. Values come
  * out trimmed. When it is well the parser stands behind a head, at the first chunk if the fields say chunked. */
 enum failure h1_parse_fields(llhttp_t *parser, enum h1_role role, struct slice lines, struct fields *f);
-/* The same state for a head whose fields were read without the parser and say chunked. */
-void h1_begin_chunks(llhttp_t *parser, enum h1_role role);
 /* The size line of a chunk, already checked to be `digits`; false when the parser does not agree. */
-bool h1_parse_chunk_size(llhttp_t *parser, struct slice digits, uint64_t *size);
-/* Bytes of a chunk's data, or of the CR LF behind them; false when the parser does not agree. */
-bool h1_parse_chunk_data(llhttp_t *parser, struct slice bytes);
-bool h1_parse_chunk_end(llhttp_t *parser, struct slice bytes);
+bool h1_parse_chunk_size(struct h1_scratch *scratch, struct slice digits, uint64_t *size);
 
 /* --- h1_guard.c: the fields of a whole head; sets what they say in `m`. */
 enum failure h1_guard_head(struct message *m, const struct h1_codec *c);

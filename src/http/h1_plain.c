@@ -4,7 +4,7 @@
  *
  * What is not plain is no failure: h1_fields.c decides then, as if nobody had looked before. So that this is only a
  * quicker way to the same fields, plain is no more than what every version of llhttp takes in the same way: of a length
- * and a coding at most one, a number or "chunked". The chunks themselves are llhttp's all the same. */
+ * and a coding at most one, a number or "chunked". The sizes of chunks are read by llhttp all the same. */
 #include "h1_internal.h"
 
 /* At most one field says where the body ends, and it does so in the plainest way. */

@@ -13,6 +13,11 @@ static void after_write(struct h1_session *s) {
     s->stream.congested = conn_is_congested(s->conn);
 }
 
+/* The conn closes with the end of this response: what is still to be sent goes out with the FIN. */
+static bool closes_at_end(const struct h1_session *s) {
+    return s->client_side && (!s->keep_alive || s->broken);
+}
+
 static void print_head(struct h1_session *s, const struct message *m, const struct h1_framing *f) {
     char *at = conn_reserve(s->conn, h1_head_bound(m));
     char *end = s->client_side ? h1_print_response(at, m, f) : h1_print_request(at, m, f);
@@ -70,7 +75,7 @@ static void send_request(struct h1_session *s, const struct message *m, bool end
     f.body = end && m->body != BODY_LENGTH ? BODY_NONE : m->body;
     f.length = m->length;
     h1_codec_expect(&s->codec, m->method, m->upgrade);
-    s->sent_turn = s->conn->loop->turn;
+    s->sent_turn = (uint32_t)conn_loop(s->conn)->turn;
     s->out_head = true;
     s->out_body = f.body;
     s->out_left = f.body == BODY_LENGTH ? f.length : 0;
@@ -95,7 +100,7 @@ static void h1_send_head(struct stream *stream, const struct message *m, bool en
         return;
     }
     s->out_done = true;
-    conn_flush(s->conn);
+    if (!closes_at_end(s)) conn_flush(s->conn);
     after_write(s);
     h1_check_complete(s);
 }
@@ -114,7 +119,7 @@ static void h1_send_body(struct stream *stream, struct slice body, bool more) {
             s->out_left -= body.n;
         }
         const struct iovec iov = {(void *)(uintptr_t)body.p, body.n};
-        conn_write(s->conn, &iov, 1, more && s->out_left);
+        conn_write(s->conn, &iov, 1, s->out_left ? more : s->out_body == BODY_LENGTH && closes_at_end(s));
     }
     after_write(s);
     h1_update_wait(s);
@@ -142,7 +147,7 @@ static void h1_send_end(struct stream *stream, const struct fields *trailers) {
     LG_ASSERT(s->out_left == 0);
     if (s->out_body == BODY_CHUNKED) send_last_chunk(s, trailers);
     s->out_done = true;
-    conn_flush(s->conn);
+    if (!closes_at_end(s)) conn_flush(s->conn);
     after_write(s);
     h1_check_complete(s);
 }

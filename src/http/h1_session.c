@@ -38,8 +38,7 @@ static uint8_t wait_on_server(const struct h1_session *s) {
     return s->out_done ? WAIT_HEAD : WAIT_NONE;
 }
 
-void h1_update_wait(struct h1_session *s) {
-    if (!s->conn) return;
+static void update_wait(struct h1_session *s) {
     uint8_t wait = s->client_side ? wait_on_client(s) : wait_on_server(s);
     if (wait == s->wait) return;
     s->wait = wait;
@@ -47,11 +46,16 @@ void h1_update_wait(struct h1_session *s) {
     conn_set_timeout(s->conn, us[wait], wait == WAIT_STALL);
 }
 
+/* In the middle of a read it is too early: that looks at its end. */
+void h1_update_wait(struct h1_session *s) {
+    if (s->conn && !s->pumping) update_wait(s);
+}
+
 /* --- ends ------------------------------------------------------------------------------------------------------- */
 
 void h1_count_bytes(struct h1_session *s) {
-    s->stream.bytes_in = s->conn->bytes_in - left_over(s) - s->mark_in;
-    s->stream.bytes_out = s->conn->bytes_out + s->conn->out.bytes - s->mark_out;
+    s->stream.bytes_in = s->conn->bytes_in - left_over(s);
+    s->stream.bytes_out = s->conn->bytes_out + s->conn->out.bytes;
 }
 
 void h1_close(struct h1_session *s, enum conn_close_how how) {
@@ -66,7 +70,8 @@ void h1_close(struct h1_session *s, enum conn_close_how how) {
 /* The stream's last event; the session goes too when its conn has gone. */
 static void close_stream(struct h1_session *s, enum failure f) {
     s->open = false;
-    s->session.served++;
+    s->served++;
+    s->used = true;
     s->stream.events->on_close(&s->stream, f);
     if (!s->conn) s->session.events->on_close(&s->session);
 }
@@ -119,7 +124,7 @@ static void begin_stream(struct h1_session *s) {
     s->out_body = BODY_NONE;
     s->paused = false;
     s->stream.congested = s->stream.untouched = false;
-    s->stream.reused = s->session.served > 0;
+    s->stream.reused = s->used;
     s->stream.bytes_in = s->stream.bytes_out = 0;
 }
 
@@ -167,7 +172,7 @@ static void on_request_failure(struct h1_session *s, enum failure f) {
 
 /* The body of a request whose answer is complete: read on to save the connection, but not for ever. */
 static void drain_request(struct h1_session *s, size_t bytes) {
-    s->drained += bytes;
+    s->drained += (uint32_t)bytes; /* of one read: it does not wrap */
     if (s->drained > DRAIN_MAX) {
         s->keep_alive = false;
         finish_stream(s);
@@ -185,10 +190,14 @@ static void on_response_head(struct h1_session *s, struct message *m) {
     s->stream.events->on_head(&s->stream, m);
 }
 
+static bool is_sent_in_this_turn(const struct h1_session *s) {
+    return s->sent_turn == (uint32_t)conn_loop(s->conn)->turn;
+}
+
 static enum failure lost_response(const struct h1_session *s) {
     if (s->got_head) return FAILURE_response_cut;
     /* With a byte of a head it was no idle connection that had been closed; but an answer it was neither. */
-    return s->stream.reused && s->conn->bytes_in == s->mark_in ? FAILURE_closed_idle : FAILURE_reset_before_response;
+    return s->stream.reused && s->conn->bytes_in == 0 ? FAILURE_closed_idle : FAILURE_reset_before_response;
 }
 
 /* --- the pump --------------------------------------------------------------------------------------------------- */
@@ -268,7 +277,7 @@ static size_t h1_on_read(struct conn *c, struct slice bytes) {
         h1_close(s, CONN_CLOSE_NOW);
         return 0;
     }
-    if (!s->client_side && s->sent_turn == c->loop->turn) { /* it spoke before it was asked */
+    if (!s->client_side && is_sent_in_this_turn(s)) { /* it spoke before it was asked */
         s->stream.untouched = true;
         if (!s->stream.reused) tell_malformed(s, FAILURE_bad_response, bytes, NULL);
         h1_fail(s, s->stream.reused ? FAILURE_closed_idle : FAILURE_bad_response, CONN_CLOSE_NOW);
@@ -276,17 +285,16 @@ static size_t h1_on_read(struct conn *c, struct slice bytes) {
     }
     s->pumping = true;
     s->pending = (uint32_t)in.n;
-    uint64_t served = s->session.served;
+    uint32_t served = s->served;
     bool more = true;
     while (more && may_read(s)) {
-        if (s->session.served - served >= TURN_REQUESTS_MAX && in.n) {
+        if (s->served - served >= TURN_REQUESTS_MAX && in.n) {
             conn_yield(c);
             break;
         }
         if (!s->open) {
             if (!in.n) break;
-            s->mark_in = c->bytes_in - in.n;
-            s->mark_out = c->bytes_out + c->out.bytes;
+            conn_count_from(c, in.n, 0 - (uint64_t)c->out.bytes); /* what waits is the response before */
         }
         more = pump_once(s, &in);
     }
@@ -296,7 +304,7 @@ static size_t h1_on_read(struct conn *c, struct slice bytes) {
     s->pending = (uint32_t)in.n;
     /* What has to wait does so in the kernel rather than here. */
     if (s->conn && s->client_side && in.n && must_wait(s)) conn_pause(c);
-    h1_update_wait(s);
+    if (s->conn) update_wait(s);
     s->pumping = false;
     return bytes.n - in.n;
 }
@@ -318,7 +326,7 @@ static void server_eof(struct h1_session *s) {
         h1_close(s, CONN_CLOSE_NOW);
         return;
     }
-    s->stream.untouched = s->sent_turn == s->conn->loop->turn || s->conn->bytes_out == s->mark_out;
+    s->stream.untouched = is_sent_in_this_turn(s) || s->conn->bytes_out == 0;
     switch (h1_codec_eof(&s->codec, buf_front(&s->conn->in), &r)) {
     case H1_END:
         s->keep_alive = false;
@@ -351,7 +359,7 @@ static void h1_on_drained(struct conn *c) {
 static void h1_on_error(struct conn *c, int error_number) {
     struct h1_session *s = c->owner;
     (void)error_number;
-    if (!s->client_side && s->open) s->stream.untouched = c->bytes_out == s->mark_out;
+    if (!s->client_side && s->open) s->stream.untouched = c->bytes_out == 0;
     h1_fail(s, s->client_side ? FAILURE_client_closed : s->open ? lost_response(s) : FAILURE_NONE, CONN_CLOSE_NOW);
 }
 
@@ -411,8 +419,7 @@ static struct stream *h1_open_stream(struct session *session, const struct strea
     begin_stream(s);
     s->stream.events = events;
     s->stream.owner = owner;
-    s->mark_in = s->conn->bytes_in;
-    s->mark_out = s->conn->bytes_out;
+    conn_count_from(s->conn, 0, 0);
     h1_update_wait(s);
     return &s->stream;
 }
@@ -430,6 +437,7 @@ static void h1_set_timeouts(struct session *session, const struct session_timeou
     struct h1_session *s = LG_CONTAINER_OF(session, struct h1_session, session);
     if (s->timeouts == timeouts) return;
     s->timeouts = timeouts;
+    if (s->wait == WAIT_NONE) return;
     s->wait = WAIT_NONE; /* what is waited for starts anew with the next step */
     if (s->conn) conn_set_timeout(s->conn, 0, false);
 }
@@ -442,7 +450,7 @@ static const struct session_ops session_ops_h1 = {h1_open_stream, h1_shutdown, h
 
 static void h1_init(struct h1_session *s, struct conn *c, struct h1_scratch *scratch, const struct h1_limits *limits,
                     const struct session_timeouts *timeouts, const struct session_events *events, void *owner) {
-    *s = (struct h1_session){.session = {&session_ops_h1, events, owner, 0},
+    *s = (struct h1_session){.session = {&session_ops_h1, events, owner},
                              .conn = c,
                              .scratch = scratch,
                              .limits = limits,

@@ -1,9 +1,12 @@
 /* addr.c: socket addresses: made from settings, printed, compared, matched against networks. */
 #include "loomgate/net/addr.h"
 
+#include "loomgate/base/mem.h"
+
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 enum { UNIX_PATH_AT = offsetof(struct sockaddr_un, sun_path) };
 
@@ -199,4 +202,60 @@ bool addr_eq(const struct addr *a, const struct addr *b) {
     }
     if (family(a) != family(b)) return false;
     return !addr_is_unix(a) || slice_eq(unix_path(a), unix_path(b));
+}
+
+/* --- kept ------------------------------------------------------------------------------------------------------- */
+
+static struct addr *copy_of(const struct addr *a) {
+    struct addr *copy = xmalloc(sizeof *copy);
+    *copy = *a;
+    return copy;
+}
+
+void addr_keep(struct addr_kept *k, const struct addr *a) {
+    *k = (struct addr_kept){.family = (sa_family_t)family(a)};
+    switch (k->family) {
+    case AF_INET:
+        k->port = a->u.in.sin_port;
+        k->u.ip4 = a->u.in.sin_addr;
+        break;
+    case AF_INET6:
+        k->port = a->u.in6.sin6_port;
+        k->scope = a->u.in6.sin6_scope_id;
+        k->u.ip6 = a->u.in6.sin6_addr;
+        break;
+    case AF_UNIX:
+        k->u.path = unix_path(a).n ? copy_of(a) : NULL;
+        break;
+    default:
+        break;
+    }
+}
+
+void addr_recall(const struct addr_kept *k, struct addr *out) {
+    switch (k->family) {
+    case AF_INET:
+        out->len = sizeof out->u.in;
+        out->u.in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = k->port, .sin_addr = k->u.ip4};
+        break;
+    case AF_INET6:
+        out->len = sizeof out->u.in6;
+        out->u.in6 = (struct sockaddr_in6){
+            .sin6_family = AF_INET6, .sin6_port = k->port, .sin6_scope_id = k->scope, .sin6_addr = k->u.ip6};
+        break;
+    case AF_UNIX:
+        if (k->u.path)
+            *out = *k->u.path;
+        else
+            *out = (struct addr){.len = UNIX_PATH_AT, .u.sa.sa_family = AF_UNIX};
+        break;
+    default:
+        *out = (struct addr){0};
+        break;
+    }
+}
+
+void addr_forget(struct addr_kept *k) {
+    if (k->family == AF_UNIX) free(k->u.path);
+    *k = (struct addr_kept){0};
 }

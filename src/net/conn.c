@@ -23,16 +23,22 @@ static bool is_broken(const struct conn *c) {
 
 static void conn_watch(struct conn *c, bool reading, bool writing) {
     if (reading == c->reading && writing == c->writing) return;
-    ev_io_stop(c->loop->ev, &c->io);
+    ev_io_stop(conn_loop(c)->ev, &c->io);
     c->reading = reading;
     c->writing = writing;
     if (!reading && !writing) return;
     ev_io_set(&c->io, c->io.fd, (reading ? EV_READ : 0) | (writing ? EV_WRITE : 0));
-    ev_io_start(c->loop->ev, &c->io);
+    ev_io_start(conn_loop(c)->ev, &c->io);
 }
 
 static void conn_moved(struct conn *c) {
-    if (c->renew && deadline_is_set(&c->deadline)) deadline_set(c->loop, &c->deadline, c->timeout_us);
+    if (c->renew && deadline_is_set(&c->deadline)) deadline_set(conn_loop(c), &c->deadline, c->timeout_us);
+}
+
+/* At the end of the turn: an event to tell, or bytes to present. */
+static void conn_defer(struct conn *c) {
+    c->only_flush = false;
+    loop_defer(conn_loop(c), &c->task);
 }
 
 /* --- birth ------------------------------------------------------------------------------------------------------ */
@@ -41,10 +47,9 @@ static struct conn *conn_new(struct loop *loop, int fd, enum conn_state state, c
                              void *owner) {
     if (!loop->conns.size) slab_init(&loop->conns, sizeof(struct conn), 64);
     struct conn *c = slab_get(&loop->conns);
-    *c = (struct conn){
-        .loop = loop, .transport = &transport_plain, .events = events, .owner = owner, .state = (uint8_t)state};
+    *c = (struct conn){.transport = &transport_plain, .events = events, .owner = owner, .state = (uint8_t)state};
     ev_io_init(&c->io, on_io, fd, 0);
-    c->io.data = c;
+    c->io.data = loop;
     deadline_init(&c->deadline, on_deadline);
     task_init(&c->task, on_task);
     conn_watch(c, state == CONN_OPEN, state == CONN_CONNECTING);
@@ -60,7 +65,7 @@ struct conn *conn_connect(struct loop *loop, const struct addr *to, const struct
     int fd = socket_connect(to, &done);
     if (fd < 0) return NULL;
     struct conn *c = conn_new(loop, fd, CONN_CONNECTING, events, owner);
-    if (done) loop_defer(loop, &c->task); /* UNIX sockets connect at once; on_open still comes later */
+    if (done) conn_defer(c); /* UNIX sockets connect at once; on_open still comes later */
     return c;
 }
 
@@ -70,7 +75,7 @@ void conn_set_owner(struct conn *c, const struct conn_events *events, void *owne
     c->eof_told = false;
     c->reads_on = false;
     conn_set_timeout(c, 0, false);
-    if (events && !c->error_told) loop_defer(c->loop, &c->task);
+    if (events && !c->error_told) conn_defer(c);
 }
 
 /* --- death ------------------------------------------------------------------------------------------------------ */
@@ -84,8 +89,9 @@ static void conn_let_go(struct conn *c) {
     deadline_cancel(&c->deadline);
     task_cancel(&c->task);
     c->task.run = on_grave;
-    loop_bury(c->loop, &c->task);
-    if (was_closing && --c->loop->closing == 0 && c->loop->on_all_closed) c->loop->on_all_closed(c->loop);
+    loop_bury(conn_loop(c), &c->task);
+    if (was_closing && --conn_loop(c)->closing == 0 && conn_loop(c)->on_all_closed)
+        conn_loop(c)->on_all_closed(conn_loop(c));
 }
 
 static void conn_bury(struct conn *c) {
@@ -103,7 +109,7 @@ int conn_release(struct conn *c) {
 
 static void on_grave(struct task *task) {
     struct conn *c = LG_CONTAINER_OF(task, struct conn, task);
-    struct loop *loop = c->loop;
+    struct loop *loop = conn_loop(c);
     buf_clear(&c->in, &loop->chunks);
     buf_clear(&c->out, &loop->chunks);
     slab_put(&loop->conns, c);
@@ -125,17 +131,19 @@ void conn_close(struct conn *c, enum conn_close_how how) {
     c->reset_on_close = how == CONN_CLOSE_RESET;
     c->linger = how == CONN_CLOSE_LINGER;
     bool writes = how == CONN_CLOSE_AFTER_WRITE || how == CONN_CLOSE_LINGER;
-    if (writes) conn_flush(c);
+    if (writes && (c->linger || c->out.bytes)) conn_shutdown(c); /* FIN goes out with the last bytes */
     if (!writes || !has_unfinished_business(c)) {
         conn_bury(c);
         return;
     }
     c->state = CONN_CLOSING;
-    c->loop->closing++;
+    conn_loop(c)->closing++;
     c->paused = c->unseen = false;
-    buf_clear(&c->in, &c->loop->chunks);
-    conn_set_timeout(c, CONN_DRAIN_US, true);
-    if (c->linger) conn_shutdown(c);
+    buf_clear(&c->in, &conn_loop(c)->chunks);
+    if (c->shut_done)
+        conn_set_timeout(c, CONN_LINGER_US, false);
+    else
+        conn_set_timeout(c, CONN_DRAIN_US, true);
     conn_watch(c, !c->eof, c->writing);
     conn_closing_step(c);
 }
@@ -146,16 +154,16 @@ void conn_close(struct conn *c, enum conn_close_how how) {
 static void conn_break(struct conn *c, int error_number) {
     if (c->error_number) return;
     c->error_number = (int16_t)error_number;
-    buf_clear(&c->out, &c->loop->chunks);
+    buf_clear(&c->out, &conn_loop(c)->chunks);
     conn_watch(c, false, false);
-    loop_defer(c->loop, &c->task);
+    conn_defer(c);
 }
 
 /* The peer takes no more bytes. Where it matters what it sent before, that is read to its end, which is then told as
  * this error. */
 static void conn_stop_writing(struct conn *c, int error_number) {
     c->write_error = (int16_t)error_number;
-    buf_clear(&c->out, &c->loop->chunks);
+    buf_clear(&c->out, &conn_loop(c)->chunks);
     if (!c->reads_on || c->state != CONN_OPEN || c->eof)
         conn_break(c, error_number);
     else
@@ -171,7 +179,7 @@ static void conn_finish_shutdown(struct conn *c) {
 
 /* Writes as much as the socket takes; returns the bytes written, or SIZE_MAX when it broke. */
 static size_t conn_push(struct conn *c, const struct iovec *iov, int count) {
-    ssize_t n = c->transport->write(c->io.fd, iov, count);
+    ssize_t n = c->transport->write(c->io.fd, iov, count, c->shut);
     if (n < 0) {
         if (errno == EAGAIN) return 0;
         conn_stop_writing(c, errno);
@@ -182,9 +190,20 @@ static size_t conn_push(struct conn *c, const struct iovec *iov, int count) {
     return (size_t)n;
 }
 
-/* After a write that left something: wait until the socket takes more. */
+/* Nothing is left of what the task was waiting for. */
+static void conn_flush_done(struct conn *c) {
+    if (!c->only_flush) return;
+    c->only_flush = false;
+    task_cancel(&c->task);
+}
+
+/* After a write: if something is left, wait until the socket takes more. */
 static void conn_await_room(struct conn *c) {
-    conn_watch(c, c->reading, c->out.bytes > 0);
+    if (!c->out.bytes) {
+        conn_flush_done(c);
+        return;
+    }
+    conn_watch(c, c->reading, true);
     if (c->out.bytes > CONN_HIGH_MARK) c->congested = true;
 }
 
@@ -196,7 +215,7 @@ static void conn_write_out(struct conn *c) {
         for (int i = 0; i < count; i++) total += iov[i].iov_len;
         size_t n = conn_push(c, iov, count);
         if (n == SIZE_MAX) return;
-        buf_consume(&c->out, &c->loop->chunks, n);
+        buf_consume(&c->out, &conn_loop(c)->chunks, n);
         if (n < total) break;
     }
 }
@@ -215,20 +234,22 @@ void conn_flush(struct conn *c) {
 
 /* What waits to be sent is sent at the turn's end at the latest. */
 static void conn_flush_later(struct conn *c) {
-    if (can_send(c))
-        loop_flush_later(c->loop, &c->task);
-    else if (c->out.bytes > CONN_HIGH_MARK)
+    if (can_send(c)) {
+        if (!task_is_waiting(&c->task)) c->only_flush = true;
+        loop_flush_later(conn_loop(c), &c->task);
+    } else if (c->out.bytes > CONN_HIGH_MARK) {
         c->congested = true;
+    }
 }
 
 char *conn_reserve(struct conn *c, size_t size) {
-    return buf_reserve(&c->out, &c->loop->chunks, size);
+    return buf_reserve(&c->out, &conn_loop(c)->chunks, size);
 }
 
 void conn_commit(struct conn *c, size_t size) {
     buf_commit(&c->out, size);
     if (is_broken(c) || c->shut) {
-        buf_clear(&c->out, &c->loop->chunks);
+        buf_clear(&c->out, &conn_loop(c)->chunks);
         return;
     }
     conn_flush_later(c);
@@ -241,7 +262,7 @@ static void keep(struct conn *c, const struct iovec *iov, int count, size_t skip
             skip -= len;
             continue;
         }
-        buf_append(&c->out, &c->loop->chunks, slice_from((const char *)iov[i].iov_base + skip, len - skip));
+        buf_append(&c->out, &conn_loop(c)->chunks, slice_from((const char *)iov[i].iov_base + skip, len - skip));
         skip = 0;
     }
 }
@@ -274,7 +295,7 @@ void conn_write(struct conn *c, const struct iovec *iov, int count, bool more) {
     for (int i = 0; i < count; i++) all[n++] = iov[i];
     size_t written = conn_push(c, all, n);
     if (written == SIZE_MAX) return;
-    if (kept) buf_consume(&c->out, &c->loop->chunks, written < kept ? written : kept);
+    if (kept) buf_consume(&c->out, &conn_loop(c)->chunks, written < kept ? written : kept);
     if (written < kept + total) keep(c, iov, count, written > kept ? written - kept : 0);
     conn_await_room(c);
 }
@@ -297,9 +318,9 @@ static void conn_note_unseen(struct conn *c) {
 static void conn_present_kept(struct conn *c) {
     c->in_read = true;
     while (c->in.bytes && !c->paused && !c->yielded && c->events) {
-        size_t n = c->events->on_read(c, buf_linear(&c->in, &c->loop->chunks));
+        size_t n = c->events->on_read(c, buf_linear(&c->in, &conn_loop(c)->chunks));
         if (c->state == CONN_CLOSED || c->state == CONN_CLOSING) break;
-        buf_consume(&c->in, &c->loop->chunks, n);
+        buf_consume(&c->in, &conn_loop(c)->chunks, n);
         if (!n) break;
     }
     c->in_read = false;
@@ -320,16 +341,16 @@ static void conn_present_and_tell_eof(struct conn *c) {
 }
 
 static void conn_take(struct conn *c, size_t n) {
-    struct slice bytes = slice_from(c->loop->read_buffer, n);
+    struct slice bytes = slice_from(conn_loop(c)->read_buffer, n);
     if (c->in.bytes) {
-        buf_append(&c->in, &c->loop->chunks, bytes);
+        buf_append(&c->in, &conn_loop(c)->chunks, bytes);
         conn_present_kept(c);
         return;
     }
     c->in_read = true;
     size_t taken = c->events->on_read(c, bytes);
     c->in_read = false;
-    if (taken < n && c->events) buf_append(&c->in, &c->loop->chunks, slice_from(bytes.p + taken, n - taken));
+    if (taken < n && c->events) buf_append(&c->in, &conn_loop(c)->chunks, slice_from(bytes.p + taken, n - taken));
     conn_note_unseen(c);
 }
 
@@ -340,7 +361,7 @@ static void conn_on_readable(struct conn *c) {
         return;
     }
     if (c->unseen) return; /* it has been resumed in this turn */
-    ssize_t n = c->transport->read(c->io.fd, c->loop->read_buffer, LOOP_READ_SIZE);
+    ssize_t n = c->transport->read(c->io.fd, conn_loop(c)->read_buffer, LOOP_READ_SIZE);
     if (n < 0) {
         if (errno != EAGAIN) conn_break(c, errno);
         return;
@@ -367,8 +388,9 @@ void conn_read_on(struct conn *c) {
 
 void conn_yield(struct conn *c) {
     c->yielded = true;
+    c->only_flush = false;
     task_cancel(&c->task);
-    loop_next_turn(c->loop, &c->task);
+    loop_next_turn(conn_loop(c), &c->task);
 }
 
 bool conn_has_input(const struct conn *c) {
@@ -385,7 +407,7 @@ void conn_resume(struct conn *c) {
     c->paused = false;
     if (c->state != CONN_OPEN || c->error_number) return;
     if (!c->eof) conn_watch(c, true, c->writing);
-    if ((c->in.bytes && !c->in_read) || (c->eof && !c->eof_told)) loop_defer(c->loop, &c->task);
+    if ((c->in.bytes && !c->in_read) || (c->eof && !c->eof_told)) conn_defer(c);
 }
 
 /* --- events ----------------------------------------------------------------------------------------------------- */
@@ -421,7 +443,7 @@ static void conn_on_writable(struct conn *c) {
 
 static void on_io(struct ev_loop *ev, ev_io *w, int events) {
     (void)ev;
-    struct conn *c = w->data;
+    struct conn *c = LG_CONTAINER_OF(w, struct conn, io);
     if (c->state == CONN_CONNECTING) {
         conn_on_connected(c);
         return;
@@ -433,7 +455,7 @@ static void on_io(struct ev_loop *ev, ev_io *w, int events) {
 /* What was put off in this turn: a connect that was done at once, an error to tell, kept bytes to present, output. */
 static void on_task(struct task *task) {
     struct conn *c = LG_CONTAINER_OF(task, struct conn, task);
-    c->yielded = false;
+    c->yielded = c->only_flush = false;
     if (c->state == CONN_CONNECTING && !c->error_number) {
         if (c->writing) conn_on_connected(c);
         return;
@@ -464,5 +486,5 @@ static void on_deadline(struct deadline *d) {
 void conn_set_timeout(struct conn *c, uint64_t timeout_us, bool renew) {
     c->timeout_us = timeout_us;
     c->renew = renew;
-    deadline_set(c->loop, &c->deadline, timeout_us);
+    if (timeout_us || deadline_is_set(&c->deadline)) deadline_set(conn_loop(c), &c->deadline, timeout_us);
 }

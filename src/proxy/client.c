@@ -12,8 +12,9 @@ static struct client *client_of(struct exchange_client *base) {
 /* --- the end ---------------------------------------------------------------------------------------------------- */
 
 static void on_grave(struct task *task) {
-    struct client *c = LG_CONTAINER_OF(task, struct client, grave);
+    struct client *c = LG_CONTAINER_OF(task, struct client, task);
     free(c->base.local);
+    addr_forget(&c->base.addr);
     slab_put(&c->base.env->clients, c);
 }
 
@@ -26,21 +27,21 @@ static void leave_tenure(struct client *c) {
 static void client_check_gone(struct client *c) {
     if (c->open || c->exchanges) return;
     struct env *env = c->base.env;
-    list_remove(&c->node);
+    list_remove(&c->task.node);
     env->client_count--;
     metrics_sub(&env->metrics, METRIC_connections_active, 1);
     bool was_full = gate_leave(c->base.frontend->gate);
     was_full |= gate_leave(env->gate);
     leave_tenure(c);
-    loop_bury(&env->loop, &c->grave);
+    loop_bury(&env->loop, &c->task);
     attempts_feed(env);
     if (was_full) env->on_gate_left(env);
     env->on_client_gone(env);
 }
 
 static void client_refuse(struct client *c) {
-    conn_close(c->conn, CONN_CLOSE_NOW);
-    c->conn = NULL;
+    conn_close(c->h1.conn, CONN_CLOSE_NOW);
+    c->h1.conn = NULL;
     c->open = false;
     client_check_gone(c);
 }
@@ -70,13 +71,13 @@ static void client_leave(struct client *c) {
     c->base.is_leaving = true;
     if (c->base.session)
         c->base.session->ops->shutdown(c->base.session);
-    else if (c->conn && !conn_has_input(c->conn))
+    else if (c->h1.conn && !conn_has_input(c->h1.conn))
         client_refuse(c);
 }
 
 void clients_move(struct env *env) {
     LIST_FOR (node, &env->live_clients) {
-        struct client *c = LIST_ENTRY(node, struct client, node);
+        struct client *c = LIST_ENTRY(node, struct client, task.node);
         if (c->tenure == env->tenure) continue;
         struct frontend *to = successor_of(c);
         if (to && !c->exchanges && c->open)
@@ -115,7 +116,9 @@ static void on_session_close(struct session *session) {
 }
 
 static void note_malformed(const struct client *c, enum failure f, struct slice bytes, const char *place) {
-    const struct malformed_source from = {c->base.frontend->settings->name, NULL, &c->base.addr};
+    struct addr peer;
+    addr_recall(&c->base.addr, &peer);
+    const struct malformed_source from = {c->base.frontend->settings->name, NULL, &peer};
     malformed_add(&c->base.env->malformed, c->base.env->loop.unix_us, &from, f, bytes, place);
 }
 
@@ -130,7 +133,7 @@ static const struct session_events client_session_events = {
 
 static void client_begin(struct client *c, struct conn *conn) {
     const struct frontend *f = c->base.frontend;
-    c->conn = NULL;
+    c->h1.conn = NULL;
     if (f->settings->mode == MODE_TCP) {
         c->exchanges++;
         exchange_start_tcp(&c->base, conn);
@@ -142,8 +145,10 @@ static void client_begin(struct client *c, struct conn *conn) {
 }
 
 static void refuse_proxy_header(struct client *c) {
+    struct addr peer;
     char text[ADDR_TEXT_MAX];
-    size_t n = addr_print(&c->base.addr, text);
+    addr_recall(&c->base.addr, &peer);
+    size_t n = addr_print(&peer, text);
     log_warn("bad_proxy_header", failure_get(FAILURE_bad_proxy_header)->sentence,
              LOG_STR("frontend", c->base.frontend->settings->name), LOG_SLICE("client", slice_from(text, n)));
     metrics_add(&c->base.env->metrics, METRIC_client_failures_total, 1);
@@ -166,7 +171,8 @@ static size_t on_proxy_bytes(struct conn *conn, struct slice bytes) {
         break;
     }
     if (has_addr) {
-        c->base.addr = peer;
+        addr_forget(&c->base.addr);
+        addr_keep(&c->base.addr, &peer);
         c->base.local = xmalloc(sizeof local);
         *c->base.local = local;
         c->base.port = addr_port(&local);
@@ -194,20 +200,21 @@ void client_start(struct env *env, struct frontend *frontend, int fd, const stru
     if (!env->clients.size) slab_init(&env->clients, sizeof(struct client), 64);
     struct client *c = slab_get(&env->clients);
     c->base = (struct exchange_client){
-        .env = env, .frontend = frontend, .addr = *peer, .port = port, .fd = fd, .on_exchange_end = on_exchange_end};
+        .env = env, .frontend = frontend, .port = port, .fd = fd, .on_exchange_end = on_exchange_end};
+    addr_keep(&c->base.addr, peer);
     c->exchanges = 0;
     c->tenure = env->tenure;
     c->tenure->clients++;
     c->open = true;
-    c->conn = NULL;
-    task_init(&c->grave, on_grave);
-    list_push_back(&env->live_clients, &c->node);
+    c->h1.conn = NULL;
+    task_init(&c->task, on_grave);
+    list_push_back(&env->live_clients, &c->task.node);
     env->client_count++;
     metrics_add(&env->metrics, METRIC_connections_total, 1);
     metrics_add(&env->metrics, METRIC_connections_active, 1);
     struct conn *conn = conn_adopt(&env->loop, fd, &proxy_header_events, c);
     if (accept_proxy) {
-        c->conn = conn;
+        c->h1.conn = conn;
         conn_set_timeout(conn, frontend->client_timeouts.head_us, false);
     } else {
         client_begin(c, conn);
@@ -216,10 +223,10 @@ void client_start(struct env *env, struct frontend *frontend, int fd, const stru
 
 void clients_shutdown(struct env *env) {
     LIST_FOR (node, &env->live_clients) {
-        struct client *c = LIST_ENTRY(node, struct client, node);
+        struct client *c = LIST_ENTRY(node, struct client, task.node);
         if (c->base.session)
             c->base.session->ops->shutdown(c->base.session);
-        else if (c->conn && !conn_has_input(c->conn))
+        else if (c->h1.conn && !conn_has_input(c->h1.conn))
             client_refuse(c);
     }
 }
@@ -227,10 +234,10 @@ void clients_shutdown(struct env *env) {
 void clients_abort(struct env *env) {
     LIST_FOR (node, &env->live_exchanges) exchange_kill(LIST_ENTRY(node, struct exchange, node), FAILURE_shutting_down);
     LIST_FOR (node, &env->live_clients) {
-        struct client *c = LIST_ENTRY(node, struct client, node);
+        struct client *c = LIST_ENTRY(node, struct client, task.node);
         if (c->base.session)
             c->base.session->ops->abort(c->base.session, FAILURE_shutting_down);
-        else if (c->conn)
+        else if (c->h1.conn)
             client_refuse(c);
     }
 }

@@ -33,7 +33,7 @@ void exchange_set_state(struct exchange *x, enum exchange_state to) {
 /* --- steps: true when the next state is to be looked at now ----------------------------------------------------- */
 
 static bool step_route(struct exchange *x) {
-    x->route = frontend_find_route(x->client->frontend, &x->request, &x->client->addr);
+    x->route = frontend_find_route(x->client->frontend, &x->request, &x->peer);
     if (!x->route) {
         x->cause = FAILURE_no_route;
         exchange_set_state(x, EXCHANGE_FAIL);
@@ -72,7 +72,7 @@ static bool step_connect(struct exchange *x) {
                                                 .raw = !x->front,
                                                 .fresh = x->fresh,
                                                 .certain = x->retries || !method_is_idempotent(x->request.method),
-                                                .client = &x->client->addr,
+                                                .client = &x->peer,
                                                 .local = sends_proxy ? local_addr(x) : NULL,
                                             });
     if (ready) {
@@ -301,6 +301,7 @@ static struct exchange *exchange_new(struct exchange_client *client) {
     memset(x, 0, offsetof(struct exchange, tries));
     x->client = client;
     x->env = env;
+    addr_recall(&client->addr, &x->peer);
     x->start_us = env->loop.now_us;
     x->unix_us = env->loop.unix_us;
     x->first_byte_us = x->connect_us = x->queue_us = UINT64_MAX;

@@ -15,8 +15,7 @@ enum failure exchange_prepare(struct exchange *x, const struct message *m) {
 }
 
 void exchange_rewrite_request(struct exchange *x) {
-    if (!x->rewritten)
-        prepare_request(&x->request, x->client->frontend, &x->client->addr, x->client->port, x->id, &x->arena);
+    if (!x->rewritten) prepare_request(&x->request, x->client->frontend, &x->peer, x->client->port, x->id, &x->arena);
     x->rewritten = true;
     /* A connection that was opened in one client's name (PROXY) serves nobody else. */
     x->request.keep_alive = x->picked->settings->send_proxy == SEND_PROXY_OFF;

@@ -12,7 +12,7 @@ enum { FAILURE_LATENCY_US = 1000000 };
 static void make_key(struct exchange *x, const struct backend *b) {
     if (x->key_made) return;
     x->key_made = true;
-    x->has_key = pick_key(&b->settings->balance, &x->request, &x->client->addr, &x->key);
+    x->has_key = pick_key(&b->settings->balance, &x->request, &x->peer, &x->key);
 }
 
 static struct pick_request request_of(struct exchange *x, const struct tried *tried) {

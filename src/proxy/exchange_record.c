@@ -78,7 +78,7 @@ void exchange_record(struct exchange *x) {
         .route = x->route ? x->route->name : NULL,
         .backend = x->route && x->route->backend ? x->route->backend->settings->name : NULL,
         .server = x->picked ? x->picked->server->name : NULL,
-        .client = &x->client->addr,
+        .client = &x->peer,
         .method = x->request.method_name,
         .host = x->request.host,
         .path = x->request.uri,

@@ -17,7 +17,7 @@ void replay_add(struct replay *r, struct chunk_pool *pool, struct slice body) {
 }
 
 void replay_walk(const struct replay *r, void (*each)(void *owner, struct slice piece), void *owner) {
-    for (const struct chunk *c = r->body.head; c; c = c->next)
+    for (const struct chunk *c = buf_first(&r->body); c; c = buf_after(&r->body, c))
         if (c->end > c->start) each(owner, slice_from(c->data + c->start, c->end - c->start));
 }
 

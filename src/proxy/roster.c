@@ -79,7 +79,7 @@ static void add(struct roster *r, const struct exchange *x) {
         .target = keep(r, x->request.uri),
         .backend = keep(r, slice_of(m ? m->server->backend : NULL)),
         .server = keep(r, slice_of(m ? m->server->name : NULL)),
-        .client = x->client->addr,
+        .client = x->peer,
         .phase = exchange_phase(x),
         .age_us = x->env->loop.now_us - x->start_us,
         .tries = x->try_count + (x->attempt.member != NULL),

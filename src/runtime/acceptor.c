@@ -10,6 +10,9 @@
 #include <unistd.h>
 
 enum { BURST_MAX = 64, FULL_QUIET_US = 60000000 };
+/* So many wake-ups in a row must have found as many connections as they asked for before the next ones ask for more:
+ * where each brings one, asking for a second is mostly a call in vain. */
+enum { FULL_BURSTS = 8 };
 
 enum accept_result { ACCEPT_ONE, ACCEPT_NONE, ACCEPT_PAUSE };
 
@@ -100,9 +103,12 @@ static void on_acceptable(struct ev_loop *ev, ev_io *w, int events) {
         if (result == ACCEPT_PAUSE) acceptor_pause(a);
         if (result == ACCEPT_NONE && a->starved) tell_recovery(a); /* nobody waits any more */
         a->burst = n == 0 ? 1 : n < BURST_MAX ? n : BURST_MAX;
+        a->full_bursts = 0;
         return;
     }
-    if (a->burst < BURST_MAX) a->burst *= 2;
+    if (++a->full_bursts < FULL_BURSTS || a->burst >= BURST_MAX) return;
+    a->burst *= 2;
+    a->full_bursts = 0;
 }
 
 static void on_retry(struct deadline *d) {

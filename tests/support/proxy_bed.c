@@ -119,12 +119,10 @@ void proxy_build(void) {
     pb.env.tenure = &pb.tenure;
     snapshot_set_limits(pb.snapshot);
     pb.frontend = &pb.snapshot->frontends[0];
-    pb.client = (struct exchange_client){.env = &pb.env,
-                                         .frontend = pb.frontend,
-                                         .addr = addr_make_ip("192.0.2.7", 5123),
-                                         .port = 8080,
-                                         .fd = -1,
-                                         .on_exchange_end = on_exchange_end};
+    pb.client = (struct exchange_client){
+        .env = &pb.env, .frontend = pb.frontend, .port = 8080, .fd = -1, .on_exchange_end = on_exchange_end};
+    const struct addr peer = addr_make_ip("192.0.2.7", 5123);
+    addr_keep(&pb.client.addr, &peer);
 }
 
 int proxy_set_up_built(void **state) {

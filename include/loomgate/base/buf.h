@@ -12,7 +12,7 @@
 enum { CHUNK_SMALL = 2048, CHUNK_LARGE = 16384 };
 
 struct chunk {
-    struct chunk *next;
+    struct chunk *next;  /* behind the last one the first */
     uint32_t start, end; /* the bytes in use: data[start..end) */
     uint32_t room;       /* bytes that fit data[] */
     uint32_t size_class;
@@ -28,7 +28,7 @@ void chunk_pool_init(struct chunk_pool *pool);
 void chunk_pool_fini(struct chunk_pool *pool);
 
 struct buf {
-    struct chunk *head, *tail;
+    struct chunk *last; /* NULL: no chunk. A ring, because a waiting connection has two of these and nothing in them */
     size_t bytes;
 };
 
@@ -45,6 +45,13 @@ void buf_consume(struct buf *b, struct chunk_pool *pool, size_t n);
 int buf_iov(const struct buf *b, struct iovec *iov, int max);
 /* The bytes at the front that lie in one piece. */
 struct slice buf_front(const struct buf *b);
+/* The chunks one by one, empty ones too; NULL behind the last. */
+static inline struct chunk *buf_first(const struct buf *b) {
+    return b->last ? b->last->next : NULL;
+}
+static inline struct chunk *buf_after(const struct buf *b, const struct chunk *c) {
+    return c == b->last ? NULL : c->next;
+}
 /* Makes all bytes lie in one piece and returns it. */
 struct slice buf_linear(struct buf *b, struct chunk_pool *pool);
 

@@ -42,8 +42,10 @@ struct slab {
     size_t in_use;   /* objects handed out now */
     size_t reserved; /* objects that exist, handed out or kept */
     void *free;
-    void *blocks;
+    char *unused; /* objects of the newest block that were never handed out, so their pages cost nothing yet */
+    unsigned unused_count;
     unsigned per_block;
+    void *blocks;
 };
 
 void slab_init(struct slab *s, size_t size, unsigned per_block);

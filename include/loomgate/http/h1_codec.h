@@ -27,8 +27,11 @@ struct h1_limits {
 enum { H1_CHUNK_EXTENSION_MAX = 1024, H1_TRAILER_BYTES_MAX = 8192, H1_TRAILER_COUNT_MAX = 64, H1_FIELDS_MAX = 1024 };
 
 /* One a worker, lent to every call: what an event points to lives here or in the bytes that were passed in, until the
- * next call with the same scratch. */
+ * next call with the same scratch. Zero before the first. */
 struct h1_scratch {
+    llhttp_t parser;        /* of one head, one trailer section or one size line: none of them is left half parsed */
+    llhttp_t before_chunks; /* as it stands behind a head that says chunked, once it was made */
+    bool has_before_chunks;
     struct message message;
     struct fields trailers;
     struct field field_room[H1_FIELDS_MAX + 32]; /* 32: for fields that LoomGate adds */
@@ -36,7 +39,6 @@ struct h1_scratch {
 };
 
 struct h1_codec {
-    llhttp_t parser;
     uint64_t remaining;     /* bytes of the body to come, where the length is known */
     uint32_t scanned;       /* bytes of the incomplete head (or trailer section) already checked */
     uint32_t framing_bytes; /* chunk framing since the last byte of data */

@@ -22,13 +22,13 @@ struct h1_session {
     const struct h1_limits *limits;
     const struct session_timeouts *timeouts;
     struct h1_codec codec;
-    uint64_t out_left;          /* of a body with a length */
-    uint64_t drained;           /* request bytes thrown away after the response was complete */
-    uint64_t mark_in, mark_out; /* the conn's counters when the stream began */
-    uint64_t sent_turn;         /* the loop's turn in which the request was sent */
-    uint32_t pending;           /* bytes of the read under way that were not taken yet */
-    uint8_t wait;               /* what the conn's timeout is for */
-    uint8_t out_body;           /* enum body_kind on the wire */
+    uint64_t out_left;  /* of a body with a length */
+    uint32_t drained;   /* request bytes thrown away after the response was complete */
+    uint32_t sent_turn; /* the loop's turn in which the request was sent, its low bits */
+    uint32_t pending;   /* bytes of the read under way that were not taken yet */
+    uint32_t served;    /* streams ended */
+    uint8_t wait;       /* what the conn's timeout is for */
+    uint8_t out_body;   /* enum body_kind on the wire */
     uint8_t request_method;
     bool client_side : 1; /* the peer is a client: requests come in */
     bool open : 1;        /* a stream is out */
@@ -42,7 +42,10 @@ struct h1_session {
     bool broken : 1;  /* nothing more is to be read as HTTP */
     bool pumping : 1; /* on_read is running */
     bool fresh : 1;   /* no request has come yet */
+    bool used : 1;    /* a stream has ended */
 };
+/* Each idle client has one: what only a head under way needs is in the scratch. */
+_Static_assert(sizeof(struct h1_session) <= 160, "idle clients cost more");
 
 /* Starts on a connected conn, which it owns from now on. limits, timeouts and scratch are borrowed for its life. */
 void h1_session_init_client(struct h1_session *s, struct conn *c, struct h1_scratch *scratch,

@@ -46,7 +46,6 @@ struct session {
     const struct session_ops *ops;
     const struct session_events *events;
     void *owner;
-    uint64_t served; /* streams ended */
 };
 
 #endif

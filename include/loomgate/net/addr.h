@@ -20,6 +20,18 @@ struct addr {
 };
 enum { ADDR_TEXT_MAX = 128 };
 
+/* An address in as little room as an IP takes; a path lies on the heap. For those of which there are thousands. */
+struct addr_kept {
+    sa_family_t family; /* AF_UNSPEC: unknown */
+    in_port_t port;     /* as on the wire */
+    uint32_t scope;
+    union {
+        struct in_addr ip4;
+        struct in6_addr ip6;
+        struct addr *path; /* NULL: a UNIX socket without one */
+    } u;
+};
+
 /* For connecting or listening. Names are resolved with getaddrinfo (blocking: set-up only), the first answer is taken.
  * ADDRESS_ANY becomes [::] (made dual-stack by the socket). On failure `a` is unknown. */
 LG_MUST_CHECK bool addr_resolve(struct addr *a, const struct address_setting *s, struct error *e);
@@ -36,5 +48,10 @@ bool addr_ip6(const struct addr *a, struct in6_addr *out);
 bool cidr_list_has(const struct cidr_list *list, const struct addr *a);
 /* Family, IP (or path) and port; an IPv4-mapped IPv6 address is the IPv4 one; unknown equals unknown. */
 bool addr_eq(const struct addr *a, const struct addr *b);
+
+void addr_keep(struct addr_kept *k, const struct addr *a);
+/* The same address again; the path is copied too. */
+void addr_recall(const struct addr_kept *k, struct addr *out);
+void addr_forget(struct addr_kept *k);
 
 #endif

@@ -40,8 +40,7 @@ struct conn_events {
 };
 
 struct conn {
-    ev_io io;
-    struct loop *loop;
+    ev_io io; /* its data is the loop */
     const struct transport *transport;
     const struct conn_events *events; /* NULL once the owner has closed it */
     void *owner;
@@ -68,9 +67,12 @@ struct conn {
     bool linger : 1;
     bool reads_on : 1;
     bool yielded : 1;
-    bool unseen : 1; /* bytes are kept that the owner has not been offered since it paused */
+    bool unseen : 1;     /* bytes are kept that the owner has not been offered since it paused */
+    bool only_flush : 1; /* the task waits for output alone: in vain once that has gone */
     uint64_t bytes_in, bytes_out;
 };
+/* Each idle client has one, without a buffer. */
+_Static_assert(sizeof(struct conn) <= 192, "idle clients cost more");
 
 /* Takes over a connected, non-blocking socket. One that still connects will do where the owner writes at once: what
  * does not leave yet waits for the connection, and its failure comes as on_error. */
@@ -109,6 +111,14 @@ bool conn_has_input(const struct conn *c);
 /* on_timeout after so long; 0: never. With `renew`, each movement of bytes starts it anew. Replaces the one before. */
 void conn_set_timeout(struct conn *c, uint64_t timeout_us, bool renew);
 
+static inline struct loop *conn_loop(const struct conn *c) {
+    return c->io.data;
+}
+/* Its counts of bytes go on from these. */
+static inline void conn_count_from(struct conn *c, uint64_t bytes_in, uint64_t bytes_out) {
+    c->bytes_in = bytes_in;
+    c->bytes_out = bytes_out;
+}
 static inline bool conn_is_congested(const struct conn *c) {
     return c->congested;
 }

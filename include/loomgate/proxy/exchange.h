@@ -42,9 +42,9 @@ struct exchange_client {
     struct env *env;
     struct frontend *frontend;
     struct session *session; /* NULL in TCP mode and once closed */
-    struct addr addr;        /* the client's, as a PROXY header told it where one is accepted */
-    uint16_t port;           /* the port it came to */
+    struct addr_kept addr;   /* the client's, as a PROXY header told it where one is accepted */
     int fd;                  /* valid while a stream of it is open */
+    uint16_t port;           /* the port it came to */
     bool is_leaving;         /* the next exchange that answers is its last */
     struct addr *local;      /* where it connected to, as a PROXY header told it; NULL: ask the socket */
     void (*on_exchange_end)(struct exchange_client *client);
@@ -99,6 +99,7 @@ struct exchange {
     struct access_try tries[ACCESS_TRIES_MAX];
     struct addr local;
     char id_room[REQUEST_ID_MAX];
+    struct addr peer; /* the client's */
     _Alignas(16) char arena_room[];
 };
 

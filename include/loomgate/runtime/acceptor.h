@@ -22,9 +22,10 @@ struct acceptor {
     uint32_t backlog;
     bool accept_proxy;
     bool paused;
-    uint64_t full_us; /* when a gate was last found full */
-    bool starved;     /* descriptors are lacking: told once */
-    unsigned burst;   /* connections taken at once; follows the load */
+    uint64_t full_us;     /* when a gate was last found full */
+    bool starved;         /* descriptors are lacking: told once */
+    unsigned burst;       /* connections taken at once; follows the load */
+    unsigned full_bursts; /* of so many in a row */
 };
 
 /* Starts; takes the descriptor over. */

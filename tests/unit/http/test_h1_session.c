@@ -36,7 +36,7 @@ static void requests_follow_each_other(void **state) {
         assert_int_equal(bed.bytes_in, strlen(GET("/a")));
         assert_int_equal(bed.bytes_out, strlen(OK_TEXT));
     }
-    assert_int_equal(bed.s.session.served, 3);
+    assert_int_equal(bed.s.served, 3);
     assert_int_equal(bed.loop.chunks.bytes, 0); /* an idle connection holds no buffer */
     peer_shut(&bed.peer);
     bed_await("gone");

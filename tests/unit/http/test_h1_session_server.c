@@ -38,7 +38,7 @@ static void requests_follow_each_other(void **state) {
         assert_int_equal(bed.bytes_in, strlen(OK_TEXT));
         assert_int_equal(bed.bytes_out, strlen(GET_TEXT("/a")));
     }
-    assert_int_equal(bed.s.session.served, 3);
+    assert_int_equal(bed.s.served, 3);
     assert_int_equal(bed.loop.chunks.bytes, 0);
     bed.s.session.ops->shutdown(&bed.s.session);
     bed_expect("gone");

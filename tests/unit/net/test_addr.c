@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 
 #include <cmocka.h>
 
@@ -191,13 +192,47 @@ static void test_eq(void **state) {
     assert_true(addr_eq(&none, &none));
 }
 
+static void assert_keeps(const struct addr *a, socklen_t len) {
+    struct addr_kept kept;
+    struct addr back;
+    memset(&back, '#', sizeof back);
+    addr_keep(&kept, a);
+    addr_recall(&kept, &back);
+    assert_int_equal(back.len, len);
+    assert_true(addr_eq(&back, a));
+    char text[2][ADDR_TEXT_MAX];
+    addr_print(a, text[0]);
+    addr_print(&back, text[1]);
+    assert_string_equal(text[0], text[1]);
+    addr_forget(&kept);
+    addr_recall(&kept, &back);
+    assert_prints(&back, "unknown", "unknown");
+}
+
+static void test_kept(void **state) {
+    (void)state;
+    struct addr a = addr_make_ip("192.0.2.7", 80);
+    assert_keeps(&a, sizeof(struct sockaddr_in));
+    a = addr_make_ip("::ffff:192.0.2.7", 80);
+    assert_keeps(&a, sizeof(struct sockaddr_in6));
+    a = addr_make_ip("fe80::1", 65535);
+    a.u.in6.sin6_scope_id = 3;
+    assert_keeps(&a, sizeof(struct sockaddr_in6));
+    a = addr_make_unix("/run/a.sock");
+    assert_keeps(&a, a.len);
+    a = addr_make_unix("");
+    assert_keeps(&a, offsetof(struct sockaddr_un, sun_path));
+    a = (struct addr){0};
+    assert_keeps(&a, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resolve_ip),   cmocka_unit_test(test_resolve_name_and_any),
         cmocka_unit_test(test_resolve_unix), cmocka_unit_test(test_resolve_fails),
         cmocka_unit_test(test_print_edges),  cmocka_unit_test(test_ip6),
         cmocka_unit_test(test_cidr),         cmocka_unit_test(test_cidr_without_ip),
-        cmocka_unit_test(test_eq),
+        cmocka_unit_test(test_eq),           cmocka_unit_test(test_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -112,6 +112,22 @@ static void a_pause_inside_on_read_keeps_the_rest(void **state) {
     assert_int_equal(owner.reads, 2);
 }
 
+/* A flush that has become needless takes nothing else of the turn's end with it. */
+static void kept_bytes_outlive_a_flush(void **state) {
+    (void)state;
+    owner.take = 0;
+    peer_say(&peer, "kept");
+    LOOP_UNTIL(&loop, owner.reads == 1);
+    conn_pause(owner.c);
+    write_text(owner.c, "sent", true);
+    owner.take = SIZE_MAX;
+    conn_resume(owner.c);
+    conn_flush(owner.c);
+    assert_false(conn_has_output(owner.c));
+    LOOP_UNTIL(&loop, owner.bytes == 4);
+    peer_expect(&peer, &loop, "sent");
+}
+
 /* The end that was read while nobody wanted to hear of it is told after the resume, after the kept bytes. */
 static void the_end_waits_behind_kept_bytes(void **state) {
     (void)state;
@@ -480,6 +496,7 @@ static void unix_sockets_connect_at_once_and_tell_later(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        PAIR(kept_bytes_outlive_a_flush),
         PAIR(bytes_come_up),
         PAIR(bytes_not_taken_are_kept),
         PAIR(an_owner_that_takes_nothing_is_not_asked_in_vain),

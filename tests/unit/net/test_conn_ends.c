@@ -2,6 +2,7 @@
 #include "conn_owner.h"
 
 #include <errno.h>
+#include <linux/tcp.h>
 #include <unistd.h>
 
 /* --- ends ------------------------------------------------------------------------------------------------------- */
@@ -54,6 +55,34 @@ static void close_after_write_with_nothing_to_write_is_at_once(void **state) {
     assert_int_equal(peer.count, 3);
     loop_turns(&loop, 1);
     assert_int_equal(loop.conns.in_use, 0);
+}
+
+static unsigned segments_in(int fd) {
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+    return info.tcpi_segs_in;
+}
+
+/* The last bytes and the FIN are one packet, whichever way it is closed. */
+static void the_end_goes_with_the_last_bytes(void **state) {
+    (void)state;
+    static const enum conn_close_how ways[] = {CONN_CLOSE_AFTER_WRITE, CONN_CLOSE_LINGER};
+    for (size_t i = 0; i < LG_COUNT(ways); i++) {
+        struct peer client;
+        owner.how = ways[i];
+        struct conn *before = owner.c;
+        owner.c = conn_adopt(&loop, peer_open_tcp(&client), &events, &owner);
+        unsigned segments = segments_in(client.fd);
+        write_text(owner.c, "goodbye", true);
+        drop(&owner);
+        peer_expect(&client, &loop, "goodbye");
+        peer_expect_eof(&client, &loop);
+        assert_int_equal(segments_in(client.fd), segments + 1);
+        peer_close(&client);
+        owner.c = before;
+        LOOP_UNTIL(&loop, loop.conns.in_use == 1);
+    }
 }
 
 /* FIN first; what comes is read away; the descriptor goes with the peer's FIN. */
@@ -314,6 +343,7 @@ int main(void) {
         PAIR(close_now_drops_and_is_silent),
         PAIR(close_after_write_sends_everything_first),
         PAIR(close_after_write_with_nothing_to_write_is_at_once),
+        PAIR(the_end_goes_with_the_last_bytes),
         PAIR(lingering_waits_for_the_peer),
         PAIR(lingering_ends_at_once_when_the_peer_has_ended),
         PAIR(a_closing_connection_is_not_kept_alive_by_what_it_receives),

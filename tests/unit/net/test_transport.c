@@ -38,9 +38,9 @@ static void assert_peer_has(const char *text) {
 static void pieces_are_written_as_one(void **state) {
     (void)state;
     const struct iovec three[] = {iov_of("one "), iov_of("two "), iov_of("three")};
-    assert_int_equal(t->write(fd, three, 1), 4);
+    assert_int_equal(t->write(fd, three, 1, false), 4);
     assert_peer_has("one ");
-    assert_int_equal(t->write(fd, three, 3), 13);
+    assert_int_equal(t->write(fd, three, 3, false), 13);
     assert_peer_has("one two three");
 }
 
@@ -64,12 +64,12 @@ static void a_full_socket_says_later(void **state) {
     const struct iovec iov[] = {{block, sizeof block}, {block, sizeof block}};
     ssize_t n;
     size_t total = 0;
-    while ((n = t->write(fd, iov, 2)) > 0) total += (size_t)n;
+    while ((n = t->write(fd, iov, 2, false)) > 0) total += (size_t)n;
     assert_int_equal(n, -1);
     assert_int_equal(errno, EAGAIN);
     peer_read(&peer);
     assert_int_equal(peer.count, total);
-    assert_int_equal(t->write(fd, iov, 1), sizeof block);
+    assert_int_equal(t->write(fd, iov, 1, false), sizeof block);
 }
 
 static void shutdown_is_one_way(void **state) {
@@ -79,7 +79,7 @@ static void shutdown_is_one_way(void **state) {
     assert_int_equal(t->shutdown(fd), 0);
     peer_read(&peer);
     assert_true(peer.eof);
-    assert_int_equal(t->write(fd, &x, 1), -1);
+    assert_int_equal(t->write(fd, &x, 1, false), -1);
     assert_int_equal(errno, EPIPE);
     peer_say(&peer, "y");
     assert_int_equal(t->read(fd, &byte, 1), 1);
@@ -90,9 +90,9 @@ static void a_gone_peer_is_an_error_not_a_signal(void **state) {
     (void)state;
     const struct iovec two[] = {iov_of("x"), iov_of("y")};
     peer_close(&peer);
-    assert_int_equal(t->write(fd, two, 1), -1);
+    assert_int_equal(t->write(fd, two, 1, false), -1);
     assert_int_equal(errno, EPIPE);
-    assert_int_equal(t->write(fd, two, 2), -1);
+    assert_int_equal(t->write(fd, two, 2, false), -1);
     assert_int_equal(errno, EPIPE);
 }
 

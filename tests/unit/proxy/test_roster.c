@@ -74,7 +74,9 @@ static void waiting_for_an_answer(void **state) {
     assert_true(slice_is(e->frontend, "web") && slice_is(e->backend, "app") && slice_is(e->server, "s1"));
     assert_int_equal(e->id.n, ENV_ID_LEN);
     assert_int_equal(e->tries, 1);
-    assert_true(addr_eq(&e->client, &pb.client.addr));
+    struct addr client;
+    addr_recall(&pb.client.addr, &client);
+    assert_true(addr_eq(&e->client, &client));
     kill_it(true);
 }
 
