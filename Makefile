@@ -50,7 +50,7 @@ C_FILES  = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help deps run test check check-unit check-e2e asan ubsan tsan bench fuzz lint format format-check layers doc-check install clean
+.PHONY: all help deps run test check check-unit check-e2e asan ubsan tsan bench soak fuzz lint format format-check layers doc-check install clean
 
 all: $(BUILD)/loomgate $(TOOLS) ## build the proxy and its tools (what must be installed: make deps)
 
@@ -92,6 +92,9 @@ bench: ## measure against HAProxy, nginx and a raw relay (minutes)
 	@contrib/install-deps.sh build bench
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@$(PYTHON) tests/bench/bench.py --build $(BUILD) $(BENCH_ARGS)
+
+soak: all ## 1,000 reloads under load, every second file broken in half of them, and 5,000 more (minutes)
+	@$(PYTHON) tests/bench/reload_soak.py --build $(BUILD) $(SOAK_ARGS)
 
 fuzz: ## each fuzzer for a while (FUZZ_SECONDS=60)
 	@contrib/install-deps.sh build fuzz

@@ -1,11 +1,10 @@
 """A hundred reloads under load: no request fails, no tunnel closes, nothing piles up."""
 
 import contextlib
-import itertools
 import threading
 
 import pytest
-from reloads import BIND, WEBSOCKET, Reloader, servers_of
+from reloads import WEBSOCKET, Reloader, variants
 from scale import IS_SANITIZED, scaled
 from support import Client, Cut, eventually, pattern, web_config
 
@@ -66,27 +65,6 @@ def download(worker):
 
 
 TURNS = [keep_alive] * 6 + [connection_a_request] * 2 + [post] * 2 + [tunnel] * 3 + [download]
-
-
-def variants(base, origins):
-    """Configurations that differ in weights, timeouts, servers, routes and frontends."""
-    for n in itertools.count():
-        def edit(config, n=n):
-            servers = servers_of(config)
-            servers.clear()
-            servers.extend({"name": f"s{i}", "address": one.address, "weight": 1 + (n + i) % 7}
-                           for i, one in enumerate(origins) if (n + i) % 4)
-            config["frontends"]["web"]["timeouts"] = {"client": f"{20 + n % 5}s", "keep_alive": "60s"}
-            config["frontends"]["web"]["routes"] = [
-                {"name": f"r{i}", "match": {"path": f"/r{i}"}, "respond": {"status": 200}} for i in range(n % 5)]
-            config["backends"]["app"]["balance"] = ["round_robin", "least_requests", "random_two", "peak_ewma"][n % 4]
-            if n % 2:
-                config["frontends"][f"more{n % 3}"] = {**BIND, "default_backend": "app"}
-                config["backends"][f"other{n % 3}"] = {"servers": [origins[0].address]}
-            if n % 10 == 7:
-                config["global"]["telemetry"] = {"windows": ["1s", "10s"]}
-
-        yield base.edited(edit)
 
 
 @pytest.fixture
