@@ -69,7 +69,7 @@ void scrapes_ask(struct worker *w);
 
 /* drain.c: forgets the limits of time that are set: all; those of servers that only this snapshot knows. */
 void drains_fini(struct runtime *r);
-void drains_forget(struct runtime *r, const struct snapshot *s);
+void drains_forget(const struct snapshot *s);
 /* drain.c: what still runs on a server that is in the configuration no more is cut after this time. */
 void drain_removed(struct runtime *r, struct server *server, uint64_t timeout_us);
 /* drain.c: it is in the configuration again; a drain that was asked for begins anew. */
