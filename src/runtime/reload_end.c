@@ -15,7 +15,7 @@ struct retirement {
     struct snapshot *snapshot;
 };
 
-/* So much is done in a turn: about half a millisecond. */
+/* So much is done in a turn: at most about a millisecond. */
 enum { PORTION = 1024 };
 
 /* The lower half of *at counts the pools that are left, the upper one says that this has begun. */

@@ -57,6 +57,19 @@ def variants(base, origins):
         yield base.edited(edit)
 
 
+def large(address, backends=1000, servers=10, routes=10000, **options):
+    """A dict with so many backends, servers in each, and routes; all servers at one address. GET /size/N of the host
+    hM.example.org, M = N modulo 100, goes to backend N modulo their number."""
+    rows = [{"name": f"r{i}", "match": {"host": f"h{i % 100}.example.org", "path_prefix" if i % 2 else "path": f"/size/{i}"},
+             "backend": f"b{i % backends}"} for i in range(routes)]
+    config = web_config(address, **options)
+    config["frontends"]["web"]["routes"] = rows
+    for i in range(backends):
+        listed = [{"name": f"s{k}", "address": address, "weight": 1} for k in range(servers)]
+        config["backends"][f"b{i}"] = {"servers": listed, "drain": {"timeout": "1h"}}
+    return config
+
+
 class Reloader:
     def __init__(self, loomgate, config, **options):
         self.config = copy.deepcopy(config)
