@@ -26,6 +26,7 @@ sys.dont_write_bytecode = True
 
 import contestants as field  # noqa: E402  (after the bytecode switch)
 import load  # noqa: E402
+import reloads  # noqa: E402
 
 POST = ["-s", str(field.HERE / "post.lua")]
 CLOSE = ["-H", "Connection: close"]
@@ -68,7 +69,7 @@ class Bench:
     def __init__(self, options, folder):
         self.options, self.folder = options, folder
         self.lines, self.idle, self.crowd, self.notes = [], [], [], []
-        self.guards, self.checks, self.stream = [], [], []
+        self.guards, self.checks, self.stream, self.reload = [], [], [], {}
         self._start_sink()
         self._start_origin()
 
@@ -327,7 +328,7 @@ def table(heads, rows):
 
 
 def parse_options():
-    names = [row.name for row in WRK_ROWS] + ["guards", "checks", "stream", "idle", "crowd"]
+    names = [row.name for row in WRK_ROWS] + ["guards", "checks", "stream", "idle", "crowd", "reload"]
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", default="build/release", help="folder with loomgate, origin and relay")
     parser.add_argument("--rounds", type=int, default=5)
@@ -365,6 +366,8 @@ def print_results(bench):
         print(f"\n{CROWD_CLIENTS:,} clients at once, each sending {CROWD_REQUESTS} requests of 1 KiB. A proxy process "
               f"may have {resource.getrlimit(resource.RLIMIT_NOFILE)[1]:,} descriptors.\n")
         print(table(["proxy", "answered", "failures", "seconds", "CPU us", "RSS MiB"], bench.crowd))
+    if bench.reload:
+        print("\n" + reloads.show(bench.reload))
     for note in bench.notes:
         print(f"\nNote: {note}")
 
@@ -394,6 +397,8 @@ def main():
                 bench.run_idle_row()
             if "crowd" in options.only:
                 bench.run_crowd_row()
+            if "reload" in options.only:
+                bench.reload = reloads.measure(options.build, folder, bench.origin_port, say)
         finally:
             bench.close()
     print_results(bench)
