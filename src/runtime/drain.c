@@ -35,8 +35,7 @@ void drains_forget(const struct snapshot *s) {
     for (uint32_t i = 0; i < s->backend_count; i++) {
         const struct backend *b = &s->backends[i];
         for (uint32_t k = 0; k < b->member_count + b->backup_count; k++) {
-            struct server *server =
-                k < b->member_count ? b->members[k].server : b->backups[k - b->member_count].server;
+            struct server *server = k < b->member_count ? b->members[k].server : b->backups[k - b->member_count].server;
             if (server->refs == 1) forget_drain(server);
         }
     }

@@ -58,8 +58,8 @@ bool pools_evict(struct pools *p);
 void pools_close_idle(struct pools *p);
 void pools_close_idle_of(struct pools *p, const struct server *server);
 /* Closes those to servers that are not in service any more. `*left` is p->size at the beginning, and counts down to 0
- * with the pools that were looked at; `*effort` is what may be done now, one for each pool, and 32 for each session that
- * is closed. True: all were looked at. */
+ * with the pools that were looked at; `*effort` is what may be done now, one for each pool, and 32 for each session
+ * that is closed. True: all were looked at. */
 enum { POOL_CLOSE_EFFORT = 32 };
 LG_MUST_CHECK bool pools_sweep(struct pools *p, uint32_t *left, uint32_t *effort);
 /* The server is about to go; its sessions are gone, also from the graveyard. With idle ones it is kept: it is in use

@@ -93,8 +93,8 @@ void timer_cancel(struct loop_timer *t);
 bool timer_is_set(const struct loop_timer *t);
 
 /* How long turns took, from the end of the wait to the next one: how late an event may be served. In the last 10 to 20
- * seconds: of each sixteenth turn, but the longest (max_us) of all, also when no sixteenth was among them. On the loop's
- * thread. */
+ * seconds: of each sixteenth turn, but the longest (max_us) of all, also when no sixteenth was among them. On the
+ * loop's thread. */
 void loop_latency_read(struct loop *loop, struct histogram_summary *out);
 
 /* Reads the clock now (it is read once a turn by itself). */

@@ -35,7 +35,7 @@ struct worker {
     struct list asking;  /* the control thread's: among those that are given the next text */
     bool told_drained;
     uint32_t clients_left, pools_left; /* that worker_settle() has not looked at */
-    struct mailbox *home; /* the control thread's */
+    struct mailbox *home;              /* the control thread's */
     void *owner;
     void (*on_drained)(struct worker *w);   /* on the control thread */
     void (*on_gate_left)(struct worker *w); /* on any worker's thread */
