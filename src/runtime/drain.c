@@ -111,12 +111,8 @@ static void tell(const struct server *s, enum server_admin admin) {
                LOG_STR("admin", words[admin]), LOG_INT("exchanges", atomic_load(&s->shared.active)));
 }
 
-void runtime_set_admin(struct runtime *r, struct server *server, enum server_admin admin, void (*done)(void *arg),
-                       void *arg) {
+void drain_set_admin(struct runtime *r, struct backend *b, struct server *server, enum server_admin admin) {
     enum server_admin before = server_admin_get(server);
-    const struct backend *b = backend_find(r, server->backend);
-    struct change *c = xcalloc(1, sizeof *c);
-    *c = (struct change){server, done, arg};
     if (admin == SERVER_READY && before != SERVER_READY && b)
         server_begin_ramp(server, r->loop.now_us, b->settings->slow_start_us);
     atomic_store_explicit(&server->shared.admin, admin, memory_order_relaxed);
@@ -126,6 +122,13 @@ void runtime_set_admin(struct runtime *r, struct server *server, enum server_adm
         tell(server, admin);
     }
     if (b) queue_pump(&b->group->queue, r->loop.now_us); /* waiters have one more, or one less to wait for */
+}
+
+void runtime_set_admin(struct runtime *r, struct server *server, enum server_admin admin, void (*done)(void *arg),
+                       void *arg) {
+    struct change *c = xcalloc(1, sizeof *c);
+    *c = (struct change){server, done, arg};
+    drain_set_admin(r, backend_find(r, server->backend), server, admin);
     runtime_broadcast(r, close_idle, on_changed, c);
 }
 

@@ -149,9 +149,19 @@ class Scale:
             config["frontends"]["other"] = config["frontends"].pop("web")
             return config
 
+        def in_maintenance():
+            config = self.big()
+            for name in list(config["backends"])[1:]:
+                for server in config["backends"][name]["servers"]:
+                    server["maint"] = True
+            return config
+
         self.reload(gate, "small to large", self.big)
         self.use_all(gate)
         self.reload(gate, "a single weight", heavier)
+        self.reload(gate, "all servers into maintenance", in_maintenance)
+        self.reload(gate, "and back", self.big)
+        self.use_all(gate)
         self.reload(gate, "large to small", self.small)
         self.reload(gate, "small to large", self.big)
         self.use_all(gate)
