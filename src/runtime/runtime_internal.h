@@ -75,8 +75,8 @@ void drain_removed(struct runtime *r, struct server *server, uint64_t timeout_us
 /* drain.c: it is in the configuration again; a drain that was asked for begins anew. */
 void drain_returned(struct runtime *r, struct server *server, uint64_t timeout_us);
 
-/* drain.c: what an operator or the file wants of a server, of this backend (NULL: of none in force); its idle connections
- * are the caller's to close. */
+/* drain.c: what an operator or the file wants of a server, of this backend (NULL: of none in force); its idle
+ * connections are the caller's to close. */
 void drain_set_admin(struct runtime *r, struct backend *b, struct server *server, enum server_admin admin);
 
 /* runtime.c: checks are made as the current snapshot says. */
