@@ -16,7 +16,7 @@ struct retirement {
 };
 
 /* So much is done in a turn: at most about a millisecond. */
-enum { PORTION = 512 };
+enum { PORTION = 256 };
 
 /* The lower half of *at counts the pools that are left, the upper one says that this has begun. */
 static bool sweep(struct env *env, unsigned worker, uint64_t *at, void *arg) {

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* What settling does in a turn: at most about a millisecond, with 16 connections that close. */
-enum { SETTLE_EFFORT = 512 };
+/* What settling does in a turn: at most about a millisecond, with eight connections that close. */
+enum { SETTLE_EFFORT = 256 };
 
 static void check_drained(struct worker *w) {
     /* Connections that still send their last bytes are part of what is drained. */
