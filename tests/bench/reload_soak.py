@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """Reloads under load, and very many of them: does any request fail, any tunnel close, does memory grow?
 
-    reload_soak.py [--build build/release] [--reloads 500] [--seconds 60] [--more 5000] [--size 1024] [--connections 256]
-                   [--tunnels 50] [--prefix "valgrind --leak-check=full ..."]         (`make soak` runs the whole)
+    reload_soak.py [--build build/release] [--reloads 500] [--seconds 60] [--more 5000] [--size 1024]
+                   [--connections 256] [--tunnels 50] [--prefix "valgrind --leak-check=full ..."]
+                                                                                      (`make soak` runs the whole)
 
 One LoomGate with two workers and four origins. Its configurations alternate between weights, timeouts, servers, routes,
 balancers and frontends. Three parts, one behind the other, in the same process:
@@ -195,12 +196,12 @@ def under_load(gate, files, tunnels, broken):
     if result.failures:
         failures.append(f"wrk: {result.failures} failures")
     fresh = sum(task.count for task in tasks[2:])
-    eventually(lambda: gate.control.json("show info")["connections"]["open"] <= options.tunnels, "only tunnels left", 60)
+    eventually(lambda: gate.control.json("show info")["connections"]["open"] <= options.tunnels, "tunnels alone", 60)
     print(f"{'broken' if broken else 'good':7} {options.reloads} reloads in {seconds:.1f} s"
           f"{' (every second file broken)' if broken else ''}; {result.requests:,} requests by wrk -c "
-          f"{options.connections}, {fresh:,} with a connection each, {moved[0] >> 20} MiB down, {moved[1] >> 20} MiB up, "
-          f"{tunnels.count - echoes:,} echoes in {options.tunnels} tunnels; failed requests: {result.failures}, other "
-          f"failures: {len(failures) - bool(result.failures)}; RSS {mib(before)}, under load {mib(during)}, after "
+          f"{options.connections}, {fresh:,} with a connection each, {moved[0] >> 20} MiB down, {moved[1] >> 20} MiB "
+          f"up, {tunnels.count - echoes:,} echoes in {options.tunnels} tunnels; failed requests: {result.failures}, "
+          f"other failures: {len(failures) - bool(result.failures)}; RSS {mib(before)}, under load {mib(during)}, after "
           f"{mib(gate.resident_bytes())}", flush=True)
     return failures
 
@@ -216,8 +217,8 @@ def many_more(gate, files):
 
     seconds = reload_all(gate, files, options.more, 0, False, say)
     growth = max(seen) - seen[0]
-    print(f"more    {options.more} reloads in {seconds:.1f} s ({seconds / options.more * 1000:.2f} ms each, the writing "
-          f"of the file with it); growth after the first tenth: {growth / 1024:.0f} KiB")
+    print(f"more    {options.more} reloads in {seconds:.1f} s ({seconds / options.more * 1000:.2f} ms each, with the "
+          f"writing of the file); growth after the first tenth: {growth / 1024:.0f} KiB")
     judged = not IS_SANITIZED and not options.prefix
     return [f"memory grew by {mib(growth)}"] if judged and growth > GROWTH_MOST else []
 

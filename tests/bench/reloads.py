@@ -234,5 +234,5 @@ def show(samples):
                     f"{parts[part]['lost']:,}"]
         rows.append([*row, str(sum(part["unanswered"] for part in parts.values()))])
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
-    return ("Time from the signal to the first answer of the new configuration (medians), and requests lost meanwhile.\n\n"
+    return ("Time from the signal to the first answer of the new configuration (medians), requests lost meanwhile.\n\n"
             + "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]))

@@ -60,7 +60,8 @@ def variants(base, origins):
 def large(address, backends=1000, servers=10, routes=10000, **options):
     """A dict with so many backends, servers in each, and routes; all servers at one address. GET /size/N of the host
     hM.example.org, M = N modulo 100, goes to backend N modulo their number."""
-    rows = [{"name": f"r{i}", "match": {"host": f"h{i % 100}.example.org", "path_prefix" if i % 2 else "path": f"/size/{i}"},
+    kinds = ("path", "path_prefix")
+    rows = [{"name": f"r{i}", "match": {"host": f"h{i % 100}.example.org", kinds[i % 2]: f"/size/{i}"},
              "backend": f"b{i % backends}"} for i in range(routes)]
     config = web_config(address, **options)
     config["frontends"]["web"]["routes"] = rows

@@ -45,7 +45,7 @@ def test_not_confirmed_it_comes_back(gate):
 
 @pytest.mark.threads
 def test_all_traffic_broken_and_the_operator_cut_off(gate, tmp_path):
-    """The frontends move away, the servers are none, and who asked is gone before the answer; the control sockets stay."""
+    """The frontends move away, the servers are none, and who asked is gone by then; the control sockets stay."""
     address = f"unix:{tmp_path}/web.sock"
     gate.reload(lambda config: config["frontends"]["web"].update(bind=[address]))
     kept = Client(address)
