@@ -15,9 +15,9 @@ At last the memory of processes that begin with servers alone, and with routes a
 second, a turn 5 milliseconds, or a request fails.
 
 A turn in which the worker has to leave its CPU to another process is a long one, too. So the proxy is run with a
-real-time priority (chrt -f 1) where that is allowed, which the first line tells. What cannot be kept away is the
-kernel's work for others: where ten thousand connections are closed ("maintenance", "large to small"), half of a turn
-is that of their other ends on this machine, and more on a busy one.
+real-time priority (chrt -f 1) where that is allowed, which the first line tells. What cannot be kept away are the
+kernel's interrupts: where ten thousand connections are closed ("maintenance", "large to small"), they are more than
+half of the time, as the other ends are on this machine, too. Judge those two steps on a machine that is idle.
 """
 
 import argparse
