@@ -57,7 +57,7 @@ C_FILES  = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help deps run test check check-unit check-e2e asan ubsan tsan bench bench-guard bench-report fuzz lint format format-check layers doc-check pgo install clean
+.PHONY: all help deps run test check check-unit check-e2e asan ubsan tsan bench bench-guard bench-report soak fuzz lint format format-check layers doc-check pgo install clean
 
 all: $(BUILD)/loomgate $(TOOLS) ## build the proxy and its tools (what must be installed: make deps)
 
@@ -110,6 +110,9 @@ bench-report: ## measure, then put tables and plots into the pages (BENCH_JSON=F
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/sizes
 	@test -n "$(BENCH_JSON)" || $(PYTHON) tests/bench/bench.py --build $(BUILD) --json $(BUILD)/bench.json $(BENCH_ARGS)
 	@$(PYTHON) tests/bench/bench_report.py --build $(BUILD) $(or $(BENCH_JSON),$(BUILD)/bench.json)
+
+soak: all ## 1,000 reloads under load, every second file broken in half of them, and 5,000 more (minutes)
+	@$(PYTHON) tests/bench/reload_soak.py --build $(BUILD) $(SOAK_ARGS)
 
 fuzz: ## each fuzzer for a while (FUZZ_SECONDS=60)
 	@contrib/install-deps.sh build fuzz

@@ -1,6 +1,7 @@
 /* main.c: arguments, then configuration, then control and runtime. */
 #include "loomgate/config/config.h"
 #include "loomgate/config/diagnose.h"
+#include "loomgate/control/plan_client.h"
 #include "loomgate/control/server.h"
 #include "loomgate/runtime/runtime.h"
 
@@ -23,13 +24,15 @@
 #define COMPILER "gcc " __VERSION__
 #endif
 
-enum { EXIT_USAGE = 2, OPTION_PID = 256, OPTION_PRINT_SETTINGS, OPTION_PRINT_COMMANDS };
+enum { EXIT_USAGE = 2, OPTION_PID = 256, OPTION_PLAN, OPTION_PRINT_SETTINGS, OPTION_PRINT_COMMANDS };
 
 static const char usage[] =
-    "usage: loomgate [-f FILE] [-c] [-D KEY=VALUE]... [--pid FILE] | -V | -h\n"
+    "usage: loomgate [-f FILE] [-c [--plan]] [-D KEY=VALUE]... [--pid FILE] | -V | -h\n"
     "\n"
     "  -f FILE        the configuration (default: conf/loomgate.yaml, then /etc/loomgate/loomgate.yaml)\n"
     "  -c             check the configuration and exit: 0 valid, 1 errors; binds nothing\n"
+    "  --plan         with -c: then ask the running process what the file would change, by the first control socket\n"
+    "                 of the file that grants level admin; 1 also when that fails\n"
     "  -D KEY=VALUE   override one setting, such as -D global.workers=1; may be repeated\n"
     "  --pid FILE     write the process id to FILE\n"
     "  -V             version, build options and the versions of the libraries\n"
@@ -40,7 +43,7 @@ static const char usage[] =
 
 struct arguments {
     const char *file, *pid_path;
-    bool check_only;
+    bool check_only, plans;
     struct config_override *overrides;
     size_t override_count;
 };
@@ -91,6 +94,7 @@ static bool add_override(struct arguments *a, char *text) {
 /* -1: go on; else the exit status. */
 static int parse_arguments(int argc, char **argv, struct arguments *a) {
     static const struct option long_options[] = {{"pid", required_argument, NULL, OPTION_PID},
+                                                 {"plan", no_argument, NULL, OPTION_PLAN},
                                                  {"help", no_argument, NULL, 'h'},
                                                  {"version", no_argument, NULL, 'V'},
                                                  {"print-settings", no_argument, NULL, OPTION_PRINT_SETTINGS},
@@ -118,6 +122,9 @@ static int parse_arguments(int argc, char **argv, struct arguments *a) {
         case OPTION_PID:
             a->pid_path = optarg;
             break;
+        case OPTION_PLAN:
+            a->plans = true;
+            break;
         case OPTION_PRINT_SETTINGS:
             config_print_reference(stdout);
             return EXIT_SUCCESS;
@@ -130,6 +137,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *a) {
             return wrong_usage("unknown option", argv[optind - 1]);
         }
     }
+    if (a->plans && !a->check_only) return wrong_usage("--plan goes with -c", NULL);
     return optind < argc ? wrong_usage("unexpected argument", argv[optind]) : -1;
 }
 
@@ -152,6 +160,29 @@ static int serve(struct config *config, const struct arguments *a) {
     return status;
 }
 
+/* What the running process says of the file. */
+static bool print_plan(const struct config *config, const char *file) {
+    struct error e;
+    const char *socket = plan_socket(config);
+    char *answer = NULL;
+    if (socket)
+        answer = plan_ask(socket, file, PLAN_WAIT_US, &e);
+    else
+        error_set(&e, "nobody can be asked what %s would change: none of its global.control has `level: admin`", file);
+    if (answer)
+        fputs(answer, stdout);
+    else
+        fprintf(stderr, "loomgate: --plan: %s\n", e.text);
+    bool ok = answer != NULL;
+    free(answer);
+    return ok;
+}
+
+static int check(const struct config *config, const struct arguments *a) {
+    printf("%s: valid\n", a->file);
+    return !a->plans || print_plan(config, a->file) ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 static int load_and_serve(const struct arguments *a) {
     struct diagnostics d;
     diagnostics_init(&d);
@@ -160,9 +191,9 @@ static int load_and_serve(const struct arguments *a) {
     diagnostics_fini(&d);
     if (!config) return EXIT_FAILURE;
     if (!a->check_only) return serve(config, a);
-    printf("%s: valid\n", a->file);
+    int status = check(config, a);
     config_free(config);
-    return EXIT_SUCCESS;
+    return status;
 }
 
 int main(int argc, char **argv) {

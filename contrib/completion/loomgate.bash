@@ -53,7 +53,7 @@ _loomgate() {
     case $before in
     -f | --pid) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
     -D) ;;
-    *) mapfile -t COMPREPLY < <(compgen -W '-f -c -D --pid -V --version -h --help --print-settings --print-commands' -- "$word") ;;
+    *) mapfile -t COMPREPLY < <(compgen -W '-f -c --plan -D --pid -V --version -h --help --print-settings --print-commands' -- "$word") ;;
     esac
 }
 

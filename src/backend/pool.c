@@ -36,12 +36,24 @@ void pools_close_idle_of(struct pools *p, const struct server *server) {
     if (server->id < p->size && p->v[server->id]) pool_close_idle(p->v[server->id]);
 }
 
-void pools_sweep(struct pools *p) {
-    for (unsigned i = 0; p->idle && i < p->size; i++) {
-        if (!p->v[i] || !p->v[i]->count) continue;
-        const struct server_session *one = LIST_ENTRY(list_first(&p->v[i]->idle), struct server_session, node);
-        if (!server_is_in_service(one->server)) pool_close_idle(p->v[i]);
+/* Closes idle ones to a server that is not in service, as far as the effort goes; false: some are left. */
+static bool pool_sweep(struct pool *pool, uint32_t *effort) {
+    const struct server_session *one = LIST_ENTRY(list_first(&pool->idle), struct server_session, node);
+    if (server_is_in_service(one->server)) return true;
+    for (; pool->count && *effort; *effort -= *effort < POOL_CLOSE_EFFORT ? *effort : POOL_CLOSE_EFFORT)
+        close_idle(list_last(&pool->idle));
+    if (!pool->count) deadline_cancel(&pool->trim);
+    return !pool->count;
+}
+
+bool pools_sweep(struct pools *p, uint32_t *left, uint32_t *effort) {
+    for (; p->idle && *left; --*left) {
+        struct pool *pool = p->v[*left - 1];
+        if (!*effort || (pool && pool->count && !pool_sweep(pool, effort))) return false;
+        if (*effort) --*effort;
     }
+    *left = 0;
+    return true;
 }
 
 void pools_forget(struct pools *p, const struct server *server) {

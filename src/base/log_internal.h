@@ -25,9 +25,12 @@ struct log_record {
     uint32_t level;
 };
 
-/* Positions only grow; a byte's place is its position & mask. One thread moves `head`, the writer moves `tail`. */
+/* Positions only grow; a byte's place is (position - base) & mask. One thread moves `head`, the writer moves `tail`.
+ * `base` is changed by that thread while the ring is empty, so that places are used again that are in memory and in the
+ * cache; the writer reads it after a `head` that it has not seen before. */
 struct log_ring {
     alignas(LG_CACHE_LINE) _Atomic size_t head;
+    size_t base;
     size_t reserved; /* bytes of the record being rendered, 0: none */
     size_t skip;     /* bytes of filler before it */
     bool dirty;      /* committed since the last log_flush() */

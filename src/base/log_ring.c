@@ -15,6 +15,7 @@ enum {
     RECORD_HEAD = sizeof(struct log_record),
     RECORD_BYTES = 512,     /* what a record counts of the `queue` given to log_init */
     RING_LEAST = 64 * 1024, /* below, one hostile access record would not fit */
+    RING_WARM = 64 * 1024,  /* so much of an empty ring was used: it begins at its start again */
     DRAIN_STEP = 64 * 1024, /* how often a drain gives room back to the producer */
     RING_HEADER = (sizeof(struct log_ring) + LG_CACHE_LINE - 1) / LG_CACHE_LINE * LG_CACHE_LINE
 };
@@ -78,16 +79,21 @@ static struct log_ring *ring_get(void) {
     return r;
 }
 
+static char *ring_at(const struct log_ring *r, size_t position) {
+    return r->data + ((position - r->base) & r->mask);
+}
+
 /* Where the record goes is decided here, but nothing is published before log_commit(). */
 static char *ring_place(struct log_ring *r, size_t max) {
     size_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
     size_t used = head - atomic_load_explicit(&r->tail, memory_order_acquire);
-    size_t at = head & r->mask, size = r->mask + 1, rest = size - at, span = record_span(max);
+    if (used == 0 && ((head - r->base) & r->mask) >= RING_WARM) r->base = head;
+    size_t at = (head - r->base) & r->mask, size = r->mask + 1, rest = size - at, span = record_span(max);
     if (span > size) return NULL;
     r->skip = rest < span ? rest : 0;
     if (used + r->skip + span > size) return NULL;
     r->reserved = max;
-    return r->data + ((at + r->skip) & r->mask) + RECORD_HEAD;
+    return ring_at(r, head + r->skip) + RECORD_HEAD;
 }
 
 static void record_put(char *at, struct log_sink *sink, size_t len, enum log_level level) {
@@ -117,9 +123,9 @@ void log_commit(size_t len) {
     r->reserved = 0;
     if (len == 0) return;
     size_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
-    if (r->skip) record_put(r->data + (head & r->mask), NULL, r->skip - RECORD_HEAD, LEVEL_DEBUG);
+    if (r->skip) record_put(ring_at(r, head), NULL, r->skip - RECORD_HEAD, LEVEL_DEBUG);
     head += r->skip;
-    struct log_record *record = (void *)(r->data + (head & r->mask));
+    struct log_record *record = (void *)ring_at(r, head);
     record->len = (uint32_t)len;
     r->dirty = true;
     atomic_store_explicit(&r->head, head + record_span(len), memory_order_release);
@@ -156,7 +162,7 @@ bool ring_drain(struct log_ring *r, uint64_t now_ms) {
     size_t head = atomic_load_explicit(&r->head, memory_order_acquire);
     bool some = tail != head;
     while (tail != head) {
-        const char *at = r->data + (tail & r->mask);
+        const char *at = ring_at(r, tail);
         const struct log_record *record = (const void *)at;
         if (record->sink)
             sink_append(record->sink, (enum log_level)record->level, slice_from(at + RECORD_HEAD, record->len), now_ms);

@@ -51,13 +51,15 @@ static void ask_workers(struct call *c, void (*done)(void *arg)) {
     runtime_broadcast(c->control->runtime, report, done, census);
 }
 
+/* The longest is of all turns, the others of those that were looked at: at first there are none. */
 static void put_latency(struct view_node *in, const struct histogram_summary *s) {
     const struct {
         const char *name;
         double us;
-    } rows[] = {{"p50", s->p50_us}, {"p99", s->p99_us}, {"max", s->max_us}};
+        bool is_known;
+    } rows[] = {{"p50", s->p50_us, s->count}, {"p99", s->p99_us, s->count}, {"max", s->max_us, true}};
     for (size_t i = 0; i < LG_COUNT(rows); i++) {
-        if (s->count)
+        if (rows[i].is_known)
             view_duration(in, rows[i].name, (uint64_t)(rows[i].us + 0.5));
         else
             view_null(in, rows[i].name);

@@ -3,16 +3,19 @@
 
 #include "loomgate/base/log.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 enum { CLOCK_CHECK_US = 1000000, FIRST_LISTS = 32 };
-/* Of the turns' latencies: reading the clock once more in each would cost what few look at. */
+/* Of the turns' latencies: reading the clock once more in each would cost what few look at. The longest turn is never
+ * missed all the same: libev reads the clock before and after each wait, for its timers. */
 enum { SAMPLED_TURNS = 16, LATENCY_EPOCH_US = 10000000 };
 
 struct loop_latency {
     uint64_t counts[2][HISTOGRAM_BUCKETS]; /* this epoch's and the one's before */
+    uint64_t longest_us[2];                /* of all turns */
     unsigned current;
     uint64_t epoch_us; /* when this one began */
 };
@@ -51,13 +54,18 @@ static void run_tasks(struct list *tasks) {
 
 /* --- latency ---------------------------------------------------------------------------------------------------- */
 
+static void latency_begin(struct loop_latency *l) {
+    memset(l->counts[l->current], 0, sizeof l->counts[0]);
+    l->longest_us[l->current] = 0;
+}
+
 static void latency_turn_over(struct loop *loop) {
     struct loop_latency *l = loop->latency;
     uint64_t passed_us = loop->now_us - l->epoch_us;
     if (passed_us < LATENCY_EPOCH_US) return;
-    if (passed_us >= 2 * LATENCY_EPOCH_US) memset(l->counts[l->current], 0, sizeof l->counts[0]);
+    if (passed_us >= 2 * LATENCY_EPOCH_US) latency_begin(l);
     l->current = !l->current;
-    memset(l->counts[l->current], 0, sizeof l->counts[0]);
+    latency_begin(l);
     l->epoch_us = loop->now_us;
 }
 
@@ -66,12 +74,32 @@ static void latency_sample(struct loop *loop) {
     loop->latency->counts[loop->latency->current][histogram_index(clock_us(CLOCK_MONOTONIC) - loop->turn_us)]++;
 }
 
+/* Right before each wait, when libev has read the clock. Its time may jump with the wall clock, so it only says when
+ * it is worth to read ours. */
+static void on_wait(struct ev_loop *ev) {
+    struct loop *loop = ev_userdata(ev);
+    struct loop_latency *l = loop->latency;
+    double took_us = (ev_now(ev) - loop->turn_began) * 1e6;
+    bool is_fresh = loop->now_us - l->epoch_us < LATENCY_EPOCH_US;
+    if (LG_LIKELY(is_fresh && took_us <= (double)l->longest_us[l->current])) return;
+    latency_turn_over(loop);
+    if (took_us <= 0) return; /* as before the first turn */
+    uint64_t us = clock_us(CLOCK_MONOTONIC) - loop->turn_us;
+    if (us > l->longest_us[l->current]) l->longest_us[l->current] = us;
+}
+
+static void on_waited(struct ev_loop *ev) {
+    (void)ev;
+}
+
 void loop_latency_read(struct loop *loop, struct histogram_summary *out) {
     uint64_t counts[HISTOGRAM_BUCKETS];
     latency_turn_over(loop);
-    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
-        counts[i] = loop->latency->counts[0][i] + loop->latency->counts[1][i];
+    const struct loop_latency *l = loop->latency;
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) counts[i] = l->counts[0][i] + l->counts[1][i];
     histogram_summarise(counts, HISTOGRAM_BUCKETS, out);
+    for (unsigned i = 0; i < LG_COUNT(l->longest_us); i++)
+        if ((double)l->longest_us[i] > out->max_us) out->max_us = (double)l->longest_us[i];
 }
 
 /* --- turns ------------------------------------------------------------------------------------------------------ */
@@ -90,11 +118,12 @@ static void on_turn_end(struct ev_loop *ev, ev_prepare *w, int events) {
 }
 
 static void on_turn_start(struct ev_loop *ev, ev_check *w, int events) {
-    (void)ev, (void)events;
+    (void)events;
     struct loop *loop = w->data;
     loop->turn++;
     loop_update_clock(loop);
     loop->turn_us = loop->now_us;
+    loop->turn_began = ev_now(ev);
     ev_idle_stop(loop->ev, &loop->awake);
     if (list_is_empty(&loop->next)) return;
     struct list now; /* tasks may put themselves off again */
@@ -131,6 +160,9 @@ void loop_init(struct loop *loop) {
     loop->turn_us = loop->now_us;
     loop->latency = xcalloc(1, sizeof *loop->latency);
     loop->latency->epoch_us = loop->now_us;
+    loop->turn_began = HUGE_VAL;
+    ev_set_userdata(loop->ev, loop);
+    ev_set_loop_release_cb(loop->ev, on_wait, on_waited);
 }
 
 static void expire_all(struct deadline_list *l) {

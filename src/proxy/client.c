@@ -75,16 +75,33 @@ static void client_leave(struct client *c) {
         client_refuse(c);
 }
 
-void clients_move(struct env *env) {
-    LIST_FOR (node, &env->live_clients) {
+/* Costs about as much as so many that go over: a connection is closed. */
+enum { LEAVE_EFFORT = 32 };
+
+/* True: its frontend is gone. */
+static bool move_or_leave(struct client *c) {
+    struct frontend *to = successor_of(c);
+    if (!to)
+        client_leave(c);
+    else if (!c->exchanges && c->open)
+        client_move(c, to);
+    return !to;
+}
+
+/* The list goes round: who was looked at is its last. New clients come behind, so the first `*left` ones are those of
+ * the beginning, but for some that have gone meanwhile and some that need not be looked at. */
+bool clients_move(struct env *env, uint32_t *left, uint32_t *effort) {
+    for (; *left && *effort; --*left) {
+        struct list *node = list_first(&env->live_clients);
+        if (!node) break;
+        list_remove(node);
+        list_push_back(&env->live_clients, node);
         struct client *c = LIST_ENTRY(node, struct client, task.node);
-        if (c->tenure == env->tenure) continue;
-        struct frontend *to = successor_of(c);
-        if (to && !c->exchanges && c->open)
-            client_move(c, to);
-        else if (!to)
-            client_leave(c);
+        uint32_t cost = c->tenure != env->tenure && move_or_leave(c) ? LEAVE_EFFORT : 1;
+        *effort -= cost < *effort ? cost : *effort;
     }
+    if (list_is_empty(&env->live_clients)) *left = 0;
+    return !*left;
 }
 
 /* --- the end of an exchange ------------------------------------------------------------------------------------- */

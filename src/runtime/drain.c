@@ -19,27 +19,24 @@ struct drain {
 static void drain_free(struct drain *d) {
     deadline_cancel(&d->limit);
     list_remove(&d->node);
+    d->server->drain = NULL;
     free(d);
 }
 
-static void forget_drain(struct runtime *r, const struct server *server) {
-    LIST_FOR (node, &r->drains) {
-        struct drain *d = LIST_ENTRY(node, struct drain, node);
-        if (d->server == server) drain_free(d);
-    }
+static void forget_drain(struct server *server) {
+    if (server->drain) drain_free(server->drain);
 }
 
 void drains_fini(struct runtime *r) {
     LIST_FOR (node, &r->drains) drain_free(LIST_ENTRY(node, struct drain, node));
 }
 
-void drains_forget(struct runtime *r, const struct snapshot *s) {
+void drains_forget(const struct snapshot *s) {
     for (uint32_t i = 0; i < s->backend_count; i++) {
         const struct backend *b = &s->backends[i];
         for (uint32_t k = 0; k < b->member_count + b->backup_count; k++) {
-            const struct server *server =
-                k < b->member_count ? b->members[k].server : b->backups[k - b->member_count].server;
-            if (server->refs == 1) forget_drain(r, server);
+            struct server *server = k < b->member_count ? b->members[k].server : b->backups[k - b->member_count].server;
+            if (server->refs == 1) forget_drain(server);
         }
     }
 }
@@ -84,10 +81,11 @@ static void on_limit(struct deadline *limit) {
     struct drain *d = LG_CONTAINER_OF(limit, struct drain, limit);
     struct server *s = d->server;
     uint32_t left = atomic_load(&s->shared.active);
-    if (left)
+    if (left) {
         event_warn("drain_over", "cutting what still runs on the server", LOG_STR("backend", s->backend),
                    LOG_STR("server", s->name), LOG_INT("exchanges", left));
-    runtime_broadcast(d->runtime, cut_exchanges, on_cut, s);
+        runtime_broadcast(d->runtime, cut_exchanges, on_cut, s);
+    }
     drain_free(d);
 }
 
@@ -103,6 +101,7 @@ static void limit_drain(struct runtime *r, struct server *server, uint64_t timeo
     *d = (struct drain){.runtime = r, .server = server};
     deadline_init(&d->limit, on_limit);
     list_push_back(&r->drains, &d->node);
+    server->drain = d;
     deadline_set(&r->loop, &d->limit, timeout_us);
 }
 
@@ -112,30 +111,33 @@ static void tell(const struct server *s, enum server_admin admin) {
                LOG_STR("admin", words[admin]), LOG_INT("exchanges", atomic_load(&s->shared.active)));
 }
 
-void runtime_set_admin(struct runtime *r, struct server *server, enum server_admin admin, void (*done)(void *arg),
-                       void *arg) {
+void drain_set_admin(struct runtime *r, struct backend *b, struct server *server, enum server_admin admin) {
     enum server_admin before = server_admin_get(server);
-    const struct backend *b = backend_find(r, server->backend);
-    struct change *c = xcalloc(1, sizeof *c);
-    *c = (struct change){server, done, arg};
     if (admin == SERVER_READY && before != SERVER_READY && b)
         server_begin_ramp(server, r->loop.now_us, b->settings->slow_start_us);
     atomic_store_explicit(&server->shared.admin, admin, memory_order_relaxed);
     if (admin != before) {
-        forget_drain(r, server);
+        forget_drain(server);
         if (admin == SERVER_DRAIN && b) limit_drain(r, server, b->settings->drain_timeout_us);
         tell(server, admin);
     }
     if (b) queue_pump(&b->group->queue, r->loop.now_us); /* waiters have one more, or one less to wait for */
+}
+
+void runtime_set_admin(struct runtime *r, struct server *server, enum server_admin admin, void (*done)(void *arg),
+                       void *arg) {
+    struct change *c = xcalloc(1, sizeof *c);
+    *c = (struct change){server, done, arg};
+    drain_set_admin(r, backend_find(r, server->backend), server, admin);
     runtime_broadcast(r, close_idle, on_changed, c);
 }
 
 void drain_removed(struct runtime *r, struct server *server, uint64_t timeout_us) {
-    forget_drain(r, server);
+    forget_drain(server);
     limit_drain(r, server, timeout_us);
 }
 
 void drain_returned(struct runtime *r, struct server *server, uint64_t timeout_us) {
-    forget_drain(r, server);
+    forget_drain(server);
     if (server_admin_get(server) == SERVER_DRAIN) limit_drain(r, server, timeout_us);
 }

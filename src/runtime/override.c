@@ -180,11 +180,16 @@ static struct override *keep(struct override *o, const struct balance_member *m)
     return NULL;
 }
 
+/* However many servers go out of service, or come back: it is no word to the workers for each. */
 static void apply(struct runtime *r, struct backend *b, const struct balance_member *m) {
     for (unsigned i = 0; i < OVERRIDE_SETTINGS; i++) {
         const struct override *o = keep(find(r, m->server, (enum override_setting)i), m);
         const uint32_t *value = o ? &override_mark(o)->value : NULL;
-        if (!is_so(m, (enum override_setting)i, value)) carry_out(r, b, m, (enum override_setting)i, value, NULL, NULL);
+        if (is_so(m, (enum override_setting)i, value)) continue;
+        if (i == OVERRIDE_ADMIN)
+            drain_set_admin(r, b, m->server, (enum server_admin)(value ? *value : admin_of_config(m)));
+        else
+            carry_out(r, b, m, (enum override_setting)i, value, NULL, NULL);
     }
 }
 

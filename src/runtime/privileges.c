@@ -2,8 +2,11 @@
 #include "loomgate/runtime/privileges.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -60,4 +63,16 @@ uint64_t privileges_raise_descriptors(void) {
     setrlimit(RLIMIT_NOFILE, &limit);
     getrlimit(RLIMIT_NOFILE, &limit);
     return limit.rlim_cur;
+}
+
+/* The table grows for the highest number that was ever in use, and never shrinks. */
+void privileges_reserve_descriptors(uint64_t count) {
+    uint64_t limit = privileges_raise_descriptors();
+    if (count > limit) count = limit;
+    if (!count || count > INT_MAX) return;
+    int any = eventfd(0, EFD_CLOEXEC);
+    if (any < 0) return;
+    int highest = fcntl(any, F_DUPFD_CLOEXEC, (int)count - 1);
+    if (highest >= 0) close(highest);
+    close(any);
 }

@@ -115,11 +115,12 @@ void reload_begin_order(struct runtime *r, struct order *o, struct snapshot *s) 
     }
 }
 
-static void take_up(struct env *env, unsigned worker, void *arg) {
+static bool take_up(struct env *env, unsigned worker, uint64_t *at, void *arg) {
     const struct reload *q = arg;
     (void)worker;
-    worker_switch(env->owner, &q->order);
-    pools_sweep(&env->pools);
+    if (!*at) worker_switch(env->owner, &q->order);
+    *at = 1;
+    return worker_settle(env->owner);
 }
 
 /* What a rollback goes back to, and whether this one is to be confirmed. While one waits for that, what was before it
@@ -153,7 +154,7 @@ static void publish(struct reload *q, struct snapshot *s) {
     runtime_check_servers(r);
     reload_watch(r, goes_back(q));
     overrides_apply(r);
-    runtime_broadcast(r, take_up, on_taken_up, q);
+    runtime_broadcast_steps(r, take_up, on_taken_up, q);
     reload_release(r, before); /* the control thread's own reference; the workers have theirs */
 }
 

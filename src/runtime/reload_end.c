@@ -2,7 +2,6 @@
 #include "loomgate/runtime/reload.h"
 
 #include "loomgate/runtime/drain.h"
-#include "loomgate/runtime/reload.h"
 
 #include <stdlib.h>
 
@@ -16,28 +15,47 @@ struct retirement {
     struct snapshot *snapshot;
 };
 
-static void sweep(struct env *env, unsigned worker, void *arg) {
+/* So much is done in a turn: at most about a millisecond. */
+enum { PORTION = 256 };
+
+/* The lower half of *at counts the pools that are left, the upper one says that this has begun. */
+static bool sweep(struct env *env, unsigned worker, uint64_t *at, void *arg) {
+    static const uint64_t begun = UINT64_C(1) << 32;
+    uint32_t left = *at & begun ? (uint32_t)*at : env->pools.size, effort = PORTION;
     (void)worker, (void)arg;
-    pools_sweep(&env->pools);
+    bool is_done = pools_sweep(&env->pools, &left, &effort);
+    *at = begun | left;
+    return is_done;
 }
 
-static void forget_members(struct pools *pools, const struct balance_member *v, uint32_t count) {
-    for (uint32_t i = 0; i < count; i++)
-        if (!server_is_in_service(v[i].server)) pools_forget(pools, v[i].server);
+/* The servers are counted through, the upper half of *at is the backend, the lower one its member. */
+static const struct server *next_server(const struct snapshot *s, uint64_t *at) {
+    for (;;) {
+        uint32_t backend = (uint32_t)(*at >> 32), member = (uint32_t)*at;
+        if (backend == s->backend_count) return NULL;
+        const struct backend *b = &s->backends[backend];
+        if (member < b->member_count + b->backup_count) {
+            ++*at;
+            return member < b->member_count ? b->members[member].server : b->backups[member - b->member_count].server;
+        }
+        *at = (uint64_t)(backend + 1) << 32;
+    }
 }
 
-static void forget(struct env *env, unsigned worker, void *arg) {
+static bool forget(struct env *env, unsigned worker, uint64_t *at, void *arg) {
     const struct snapshot *s = ((const struct retirement *)arg)->snapshot;
     (void)worker;
-    for (uint32_t i = 0; i < s->backend_count; i++) {
-        forget_members(&env->pools, s->backends[i].members, s->backends[i].member_count);
-        forget_members(&env->pools, s->backends[i].backups, s->backends[i].backup_count);
+    for (uint32_t i = 0; i < PORTION; i++) {
+        const struct server *server = next_server(s, at);
+        if (!server) return true;
+        if (!server_is_in_service(server)) pools_forget(&env->pools, server);
     }
+    return false;
 }
 
 static void on_forgotten(void *arg) {
     struct retirement *t = arg;
-    drains_forget(t->runtime, t->snapshot);
+    drains_forget(t->snapshot);
     snapshot_free(t->snapshot, &t->runtime->registry);
     free(t);
 }
@@ -47,7 +65,7 @@ static void on_swept(void *arg) {
     if (t->runtime->state == RUNTIME_STOPPED)
         on_forgotten(t); /* the workers have ended, with all of their pools */
     else
-        runtime_broadcast(t->runtime, forget, on_forgotten, t);
+        runtime_broadcast_steps(t->runtime, forget, on_forgotten, t);
 }
 
 void reload_release(struct runtime *r, struct snapshot *s) {
@@ -57,5 +75,5 @@ void reload_release(struct runtime *r, struct snapshot *s) {
     if (r->state == RUNTIME_STOPPED)
         on_forgotten(t);
     else
-        runtime_broadcast(r, sweep, on_swept, t);
+        runtime_broadcast_steps(r, sweep, on_swept, t);
 }

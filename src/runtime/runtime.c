@@ -170,11 +170,15 @@ static void make_workers(struct runtime *r) {
     }
 }
 
+static uint64_t wanted_descriptors(const struct global_settings *g) {
+    return (uint64_t)g->max_connections * 2 + DESCRIPTORS_ELSEWHERE;
+}
+
 /* Of the descriptors there are, one in eight is kept for connections to servers. */
 static void check_descriptors(struct runtime *r) {
     uint64_t limit = privileges_raise_descriptors();
     r->fd_ceiling = limit && limit < INT_MAX ? (int)(limit - limit / 8) : INT_MAX;
-    uint64_t wanted = (uint64_t)gate_limit(&r->gate) * 2 + DESCRIPTORS_ELSEWHERE;
+    uint64_t wanted = wanted_descriptors(&r->snapshot->config->global);
     if (limit && limit < wanted)
         event_warn("few_descriptors",
                    "max_connections clients and as many server connections would not fit the limit of "
@@ -261,6 +265,7 @@ int runtime_run(struct config *config, const struct runtime_source *source, cons
     struct runtime the_runtime = {.hooks = hooks}, *r = &the_runtime;
     struct error e;
     const struct log_settings log = config->global.log;
+    privileges_reserve_descriptors(wanted_descriptors(&config->global));
     log_init(log.queue);
     struct log_sink *sink = log_open(log.target, log.path, &e);
     if (!sink) {

@@ -68,14 +68,16 @@ void runtime_reopen_logs(void) {
 
 /* --- broadcasts ------------------------------------------------------------------------------------------------- */
 
-/* One worker's part: the letter goes out, is read there, and comes back. */
+/* One worker's part: the letter goes out, is read there, again and again if that is to be, and comes back. */
 struct letter {
     struct mail mail;
     struct broadcast *broadcast;
+    uint64_t at; /* how far it has come */
 };
 
 struct broadcast {
-    void (*run)(struct env *env, unsigned worker, void *arg);
+    void (*run)(struct env *env, unsigned worker, void *arg); /* or: */
+    bool (*step)(struct env *env, unsigned worker, uint64_t *at, void *arg);
     void (*done)(void *arg);
     void *arg;
     unsigned left; /* letters that have not come back; the control thread's */
@@ -92,18 +94,33 @@ static void deliver_back(struct mail *mail, void *receiver) {
 
 static void deliver_out(struct mail *mail, void *receiver) {
     struct worker *w = receiver;
-    struct broadcast *b = LG_CONTAINER_OF(mail, struct letter, mail)->broadcast;
-    b->run(&w->env, w->index, b->arg);
-    mail->deliver = deliver_back;
-    mailbox_post(w->home, mail);
+    struct letter *letter = LG_CONTAINER_OF(mail, struct letter, mail);
+    const struct broadcast *b = letter->broadcast;
+    bool is_done = true;
+    if (b->run)
+        b->run(&w->env, w->index, b->arg);
+    else
+        is_done = b->step(&w->env, w->index, &letter->at, b->arg);
+    if (is_done) mail->deliver = deliver_back;
+    mailbox_post(is_done ? w->home : &w->box, mail);
+}
+
+static void broadcast(struct runtime *r, const struct broadcast *what) {
+    struct broadcast *b = xcalloc(1, sizeof *b + r->worker_count * sizeof b->letters[0]);
+    *b = *what;
+    b->left = r->worker_count;
+    for (unsigned i = 0; i < r->worker_count; i++) {
+        b->letters[i] = (struct letter){{NULL, deliver_out}, b, 0};
+        mailbox_post(&r->workers[i]->box, &b->letters[i].mail);
+    }
 }
 
 void runtime_broadcast(struct runtime *r, void (*run)(struct env *env, unsigned worker, void *arg),
                        void (*done)(void *arg), void *arg) {
-    struct broadcast *b = xcalloc(1, sizeof *b + r->worker_count * sizeof b->letters[0]);
-    *b = (struct broadcast){.run = run, .done = done, .arg = arg, .left = r->worker_count};
-    for (unsigned i = 0; i < r->worker_count; i++) {
-        b->letters[i] = (struct letter){{NULL, deliver_out}, b};
-        mailbox_post(&r->workers[i]->box, &b->letters[i].mail);
-    }
+    broadcast(r, &(struct broadcast){.run = run, .done = done, .arg = arg});
+}
+
+void runtime_broadcast_steps(struct runtime *r, bool (*step)(struct env *env, unsigned worker, uint64_t *at, void *arg),
+                             void (*done)(void *arg), void *arg) {
+    broadcast(r, &(struct broadcast){.step = step, .done = done, .arg = arg});
 }

@@ -69,11 +69,15 @@ void scrapes_ask(struct worker *w);
 
 /* drain.c: forgets the limits of time that are set: all; those of servers that only this snapshot knows. */
 void drains_fini(struct runtime *r);
-void drains_forget(struct runtime *r, const struct snapshot *s);
+void drains_forget(const struct snapshot *s);
 /* drain.c: what still runs on a server that is in the configuration no more is cut after this time. */
 void drain_removed(struct runtime *r, struct server *server, uint64_t timeout_us);
 /* drain.c: it is in the configuration again; a drain that was asked for begins anew. */
 void drain_returned(struct runtime *r, struct server *server, uint64_t timeout_us);
+
+/* drain.c: what an operator or the file wants of a server, of this backend (NULL: of none in force); its idle
+ * connections are the caller's to close. */
+void drain_set_admin(struct runtime *r, struct backend *b, struct server *server, enum server_admin admin);
 
 /* runtime.c: checks are made as the current snapshot says. */
 void runtime_check_servers(struct runtime *r);
@@ -107,7 +111,7 @@ void runtime_taps_fini(struct runtime *r);
 /* drain.c: of the configuration in force; NULL when it is not in it any more. */
 struct backend *backend_find(const struct runtime *r, const char *name);
 /* override.c: another configuration is in force: its servers, some of them new, become what the file says, or what was
- * set against it. */
+ * set against it. Workers that take it up are to sweep their pools afterwards. */
 void overrides_apply(struct runtime *r);
 /* override.c: forgets them all; the servers stay as they are. */
 void overrides_fini(struct runtime *r);

@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* What settling does in a turn: at most about a millisecond, with eight connections that close. */
+enum { SETTLE_EFFORT = 256 };
+
 static void check_drained(struct worker *w) {
     /* Connections that still send their last bytes are part of what is drained. */
     if (!w->env.draining || w->told_drained || w->env.client_count || w->env.loop.closing) return;
@@ -193,8 +196,14 @@ void worker_switch(struct worker *w, const struct order *o) {
         refuse_listeners(w, o);
     else
         for (unsigned i = 0; i < o->listener_count; i++) take_up_listener(w, &o->listeners[i]);
-    clients_move(&w->env);
+    w->clients_left = w->env.client_count;
+    w->pools_left = w->env.pools.size;
     if (was_empty) on_tenure_end(&w->env, before);
+}
+
+bool worker_settle(struct worker *w) {
+    uint32_t effort = SETTLE_EFFORT;
+    return clients_move(&w->env, &w->clients_left, &effort) && pools_sweep(&w->env.pools, &w->pools_left, &effort);
 }
 
 static void *worker_main(void *arg) {
@@ -233,7 +242,7 @@ void worker_stop(struct worker *w) {
 void worker_fini(struct worker *w) {
     w->told_drained = true;
     close_acceptors(w);
-    mailbox_deliver(&w->box); /* what waiters were granted at the last moment */
+    while (w->box.first) mailbox_deliver(&w->box); /* what waiters were granted at the last moment; unfinished orders */
     mailbox_fini(&w->box);
     env_fini(&w->env);
     free(w->env.tenure);

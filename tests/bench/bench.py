@@ -25,6 +25,7 @@ sys.dont_write_bytecode = True
 
 import bars  # noqa: E402  (after the bytecode switch)
 import contestants as field  # noqa: E402
+import reloads  # noqa: E402
 import rows_checks  # noqa: E402
 import rows_growth  # noqa: E402
 import rows_latency  # noqa: E402
@@ -40,6 +41,7 @@ ROWS = [
     *rows_checks.ROWS,
     *rows_memory.ROWS,
     *rows_growth.ROWS,
+    *reloads.ROWS,
 ]
 
 

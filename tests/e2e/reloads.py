@@ -6,6 +6,7 @@
 """
 
 import copy
+import itertools
 import json
 import os
 import signal
@@ -33,6 +34,41 @@ def say(body):
 
 def servers_of(config, backend="app"):
     return config["backends"][backend]["servers"]
+
+
+def variants(base, origins):
+    """Configurations that differ in weights, timeouts, servers, routes and frontends."""
+    for n in itertools.count():
+        def edit(config, n=n):
+            servers = servers_of(config)
+            servers.clear()
+            servers.extend({"name": f"s{i}", "address": one.address, "weight": 1 + (n + i) % 7}
+                           for i, one in enumerate(origins) if (n + i) % 4)
+            config["frontends"]["web"]["timeouts"] = {"client": f"{20 + n % 5}s", "keep_alive": "60s"}
+            config["frontends"]["web"]["routes"] = [
+                {"name": f"r{i}", "match": {"path": f"/r{i}"}, "respond": {"status": 200}} for i in range(n % 5)]
+            config["backends"]["app"]["balance"] = ["round_robin", "least_requests", "random_two", "peak_ewma"][n % 4]
+            if n % 2:
+                config["frontends"][f"more{n % 3}"] = {**BIND, "default_backend": "app"}
+                config["backends"][f"other{n % 3}"] = {"servers": [origins[0].address]}
+            if n % 10 == 7:
+                config["global"]["telemetry"] = {"windows": ["1s", "10s"]}
+
+        yield base.edited(edit)
+
+
+def large(address, backends=1000, servers=10, routes=10000, **options):
+    """A dict with so many backends, servers in each, and routes; all servers at one address. GET /size/N of the host
+    hM.example.org, M = N modulo 100, goes to backend N modulo their number."""
+    kinds = ("path", "path_prefix")
+    rows = [{"name": f"r{i}", "match": {"host": f"h{i % 100}.example.org", kinds[i % 2]: f"/size/{i}"},
+             "backend": f"b{i % backends}"} for i in range(routes)]
+    config = web_config(address, **options)
+    config["frontends"]["web"]["routes"] = rows
+    for i in range(backends):
+        listed = [{"name": f"s{k}", "address": address, "weight": 1} for k in range(servers)]
+        config["backends"][f"b{i}"] = {"servers": listed, "drain": {"timeout": "1h"}}
+    return config
 
 
 class Reloader:

@@ -62,7 +62,7 @@ def test_version(option):
 def test_help(option):
     status, out, err = run(option)
     assert status == 0 and not err and out.startswith("usage: loomgate")
-    for word in ("-f FILE", "-c", "-V", "-h", "-D KEY=VALUE", "--pid FILE", "SIGTERM"):
+    for word in ("-f FILE", "-c", "--plan", "-V", "-h", "-D KEY=VALUE", "--pid FILE", "SIGTERM"):
         assert word in out, word
 
 
@@ -70,7 +70,7 @@ def test_help(option):
     "args, said",
     [(["-x"], "-x"), (["--frob"], "--frob"), (["-f"], "-f"), (["-D"], "-D"),
      (["-D", "no-equals-sign"], "no-equals-sign"), (["-D", "=1"], "=1"),
-     (["extra"], "extra"), (["-c", "file.yaml"], "file.yaml"), (["--pid"], "--pid")],
+     (["extra"], "extra"), (["--plan"], "--plan goes with -c"), (["-c", "file.yaml"], "file.yaml"), (["--pid"], "--pid")],
 )
 def test_wrong_usage(args, said):
     status, out, err = run(*args)

@@ -1,11 +1,11 @@
-"""A hundred reloads under load: no request fails, no tunnel closes, nothing piles up."""
+"""A hundred reloads under load: no request fails, no tunnel closes, nothing piles up. (`make soak` asks for more.)"""
 
 import contextlib
-import itertools
 import threading
+import zlib
 
 import pytest
-from reloads import BIND, WEBSOCKET, Reloader, servers_of
+from reloads import WEBSOCKET, Reloader, variants
 from scale import IS_SANITIZED, scaled
 from support import Client, Cut, eventually, pattern, web_config
 
@@ -68,25 +68,29 @@ def download(worker):
 TURNS = [keep_alive] * 6 + [connection_a_request] * 2 + [post] * 2 + [tunnel] * 3 + [download]
 
 
-def variants(base, origins):
-    """Configurations that differ in weights, timeouts, servers, routes and frontends."""
-    for n in itertools.count():
-        def edit(config, n=n):
-            servers = servers_of(config)
-            servers.clear()
-            servers.extend({"name": f"s{i}", "address": one.address, "weight": 1 + (n + i) % 7}
-                           for i, one in enumerate(origins) if (n + i) % 4)
-            config["frontends"]["web"]["timeouts"] = {"client": f"{20 + n % 5}s", "keep_alive": "60s"}
-            config["frontends"]["web"]["routes"] = [
-                {"name": f"r{i}", "match": {"path": f"/r{i}"}, "respond": {"status": 200}} for i in range(n % 5)]
-            config["backends"]["app"]["balance"] = ["round_robin", "least_requests", "random_two", "peak_ewma"][n % 4]
-            if n % 2:
-                config["frontends"][f"more{n % 3}"] = {**BIND, "default_backend": "app"}
-                config["backends"][f"other{n % 3}"] = {"servers": [origins[0].address]}
-            if n % 10 == 7:
-                config["global"]["telemetry"] = {"windows": ["1s", "10s"]}
+class Lasting:
+    """A download and an upload, a piece of each after each reload; both are whole at the end."""
 
-        yield base.edited(edit)
+    PIECE = 64 * 1024
+
+    def __init__(self, gate, count):
+        self.size, self.sent, self.got = count * self.PIECE, 0, b""
+        self.down, self.up = gate.client(rcvbuf=4096), gate.client()
+        self.down.request("GET", f"/size/{self.size}")
+        assert self.down.read_head().status == 200
+        self.up.send(f"POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: {self.size}\r\n\r\n".encode())
+
+    def go_on(self):
+        self.up.send(pattern(self.PIECE))
+        self.sent += self.PIECE
+        self.got += self.down.read_exactly(self.PIECE)
+
+    def end(self):
+        assert self.sent == self.size and self.got == pattern(self.size)
+        checksum = zlib.adler32(pattern(self.PIECE) * (self.size // self.PIECE))
+        assert self.up.read_response().text == f"bytes {self.size} adler32 {checksum:08x}\n"
+        self.up.close()
+        self.down.close()
 
 
 @pytest.fixture
@@ -104,7 +108,7 @@ def gate(loomgate, origin):
 def test_reloads_under_load(gate, broken):
     reloads = scaled(100, least=20)
     workers = [Worker(gate, turn) for turn in TURNS]
-    memory = []
+    lasting, memory = Lasting(gate, reloads), []
     files = variants(gate, gate.origins)
     with gate.control.open() as raw:
         for n in range(reloads):
@@ -116,12 +120,14 @@ def test_reloads_under_load(gate, broken):
                 gate.write(next(files))
                 raw.send("reload\n")
                 assert raw.answer().startswith("ok: ")
+            lasting.go_on()
             least = min(worker.count for worker in workers if worker.turn is not download)
             if n % 10 == 0:
                 eventually(lambda least=least: any(w.failures for w in workers) or all(
                     w.count > least for w in workers if w.turn is not download), "everybody goes on")
             if n > reloads // 3:
                 memory.append(gate.resident_bytes())
+    lasting.end()
     for worker in workers:
         worker.done.set()
     for worker in workers:

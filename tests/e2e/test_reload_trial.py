@@ -4,8 +4,8 @@ import os
 import socket
 
 import pytest
-from reloads import BIND, Reloader, say, servers_of, started, stays_refused
-from support import eventually, fetch, pattern, web_config
+from reloads import BIND, Reloader, name_of, say, servers_of, started, stays_refused
+from support import Client, eventually, fetch, pattern, web_config
 
 @pytest.fixture
 def gate(loomgate, origin):
@@ -41,6 +41,38 @@ def test_not_confirmed_it_comes_back(gate):
     assert state["total"] == 2 and state["confirm_within"] is None and state["can_roll_back"] is False
     assert gate.events("reload_expired")
     assert "no configuration to go back to" in gate.control.error("rollback", "conflict")
+
+
+@pytest.mark.threads
+def test_all_traffic_broken_and_the_operator_cut_off(gate, tmp_path):
+    """The frontends move away, the servers are none, and who asked is gone by then; the control sockets stay."""
+    address = f"unix:{tmp_path}/web.sock"
+    gate.reload(lambda config: config["frontends"]["web"].update(bind=[address]))
+    kept = Client(address)
+    assert name_of(kept) == "a1"
+
+    def break_all(config):
+        config["frontends"]["web"]["bind"] = [f"unix:{tmp_path}/elsewhere.sock"]
+        config["frontends"]["web"]["routes"] = []
+        config["backends"]["app"] = {"servers": ["127.0.0.1:9"], "retry": "off"}
+        config["global"]["control"] = []  # needs a restart: nobody is locked out
+
+    gate.write(break_all)
+    with gate.control.open() as raw:
+        raw.send("reload confirm within 3s\n")
+    gate.logged(event="reloaded", number=2)
+    assert 0 < gate.state()["confirm_within"] <= 3, "others may still ask, and confirm"
+    with pytest.raises((ConnectionRefusedError, FileNotFoundError)):
+        Client(address)
+    assert fetch(f"unix:{tmp_path}/elsewhere.sock", "/").status in (502, 503)
+    assert kept.request("GET", "/echo").read_response().status in (502, 503)
+    gate.logged(event="reload_expired", number=2)
+    gate.logged(event="reloaded", number=3)
+    assert fetch(address, "/own").text == "old" and name_of(address) == "a1" and name_of(kept) == "a1"
+    with pytest.raises((ConnectionRefusedError, FileNotFoundError)):
+        Client(f"unix:{tmp_path}/elsewhere.sock")
+    assert gate.state()["confirm_within"] is None and len(gate.control.json("show servers")) == 1
+    kept.close()
 
 
 def test_confirmed_it_stays(gate):

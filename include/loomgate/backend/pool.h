@@ -54,10 +54,14 @@ void pools_init(struct pools *p, struct loop *loop, struct h1_scratch *scratch);
 void pools_fini(struct pools *p);
 /* Closes the longest idle session of some server, to have its descriptor; false when none is idle. */
 bool pools_evict(struct pools *p);
-/* Closes every idle session; those to one server; those to servers that are not in service any more. */
+/* Closes every idle session; those to one server. */
 void pools_close_idle(struct pools *p);
 void pools_close_idle_of(struct pools *p, const struct server *server);
-void pools_sweep(struct pools *p);
+/* Closes those to servers that are not in service any more. `*left` is p->size at the beginning, and counts down to 0
+ * with the pools that were looked at; `*effort` is what may be done now, one for each pool, and 32 for each session
+ * that is closed. True: all were looked at. */
+enum { POOL_CLOSE_EFFORT = 32 };
+LG_MUST_CHECK bool pools_sweep(struct pools *p, uint32_t *left, uint32_t *effort);
 /* The server is about to go; its sessions are gone, also from the graveyard. With idle ones it is kept: it is in use
  * again. */
 void pools_forget(struct pools *p, const struct server *server);

@@ -33,6 +33,7 @@ struct health_state {
 };
 
 struct series; /* stats/telemetry.h */
+struct drain;  /* runtime/drain.c */
 
 struct server {
     /* Identity: set once, before any worker sees it. Never a tunable: whatever may change lives in `shared`. */
@@ -43,6 +44,7 @@ struct server {
     unsigned round;        /* of publishing that it was in last; the control thread's alone, and so is: */
     struct series *series; /* where its tries are counted */
     struct health_state health;
+    struct drain *drain; /* the runtime's: when what still runs on it is cut; NULL: nothing is to be */
 
     /* Written by all workers, so on lines of its own. Relaxed order is enough but for `active`, see queue.h. */
     struct {

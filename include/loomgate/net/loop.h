@@ -56,6 +56,7 @@ struct loop {
     ev_check turn_start;
     uint64_t clock_offset_us, clock_checked_us;
     struct loop_latency *latency;
+    double turn_began; /* by libev's clock */
 };
 
 void loop_init(struct loop *loop);
@@ -91,8 +92,9 @@ void timer_set(struct loop *loop, struct loop_timer *t, uint64_t delay_us);
 void timer_cancel(struct loop_timer *t);
 bool timer_is_set(const struct loop_timer *t);
 
-/* How long turns took, from the end of the wait to the next one: how late an event may be served. Of each sixteenth
- * turn of the last 10 to 20 seconds. On the loop's thread. */
+/* How long turns took, from the end of the wait to the next one: how late an event may be served. In the last 10 to 20
+ * seconds: of each sixteenth turn, but the longest (max_us) of all, also when no sixteenth was among them. On the
+ * loop's thread. */
 void loop_latency_read(struct loop *loop, struct histogram_summary *out);
 
 /* Reads the clock now (it is read once a turn by itself). */

@@ -22,8 +22,10 @@ _Static_assert(sizeof(struct client) <= 272, "idle clients cost more");
 /* A connection that was accepted; both gates have been entered. `port` is the listener's. */
 void client_start(struct env *env, struct frontend *frontend, int fd, const struct addr *peer, uint16_t port,
                   bool accept_proxy);
-/* The worker has a new tenure: idle clients go over to it, busy ones when their exchange has ended. */
-void clients_move(struct env *env);
+/* The worker has a new tenure: idle clients go over to it, busy ones when their exchange has ended. `*left` is how many
+ * clients there were then, and counts down to 0 with those that were looked at; `*effort` is what may be done now, one
+ * for each client, and 32 for one that closes. True: all were looked at. */
+LG_MUST_CHECK bool clients_move(struct env *env, uint32_t *left, uint32_t *effort);
 /* All clients of the worker: idle ones close, busy ones end with their exchange. */
 void clients_shutdown(struct env *env);
 /* All clients of the worker, at once; their exchanges are recorded as `shutting_down`. */

@@ -14,5 +14,8 @@ LG_MUST_CHECK bool privileges_find_group(const char *name, gid_t *gid, struct er
 LG_MUST_CHECK bool privileges_drop(const struct global_settings *g, struct error *e);
 /* Raises the limit of descriptors as far as it goes; returns it. */
 uint64_t privileges_raise_descriptors(void);
+/* Has the kernel make room for so many descriptors, or as many as the limit allows. Before there are other threads:
+ * growing a table that threads share makes the one that opens a descriptor wait for all CPUs, for milliseconds. */
+void privileges_reserve_descriptors(uint64_t count);
 
 #endif

@@ -65,5 +65,10 @@ void runtime_reopen_logs(void);
  * `done` comes also when the process stops meanwhile, at the latest before runtime_run returns. */
 void runtime_broadcast(struct runtime *r, void (*run)(struct env *env, unsigned worker, void *arg),
                        void (*done)(void *arg), void *arg);
+/* The same for work that grows with what there is: `step` does a portion and is called again in the loop's next turns,
+ * after mail that came meanwhile, until it returns true. *at is its own to remember how far it has come on this worker;
+ * 0 at first. */
+void runtime_broadcast_steps(struct runtime *r, bool (*step)(struct env *env, unsigned worker, uint64_t *at, void *arg),
+                             void (*done)(void *arg), void *arg);
 
 #endif

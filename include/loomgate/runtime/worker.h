@@ -34,7 +34,8 @@ struct worker {
     bool collect_posted; /* the letter has not come back */
     struct list asking;  /* the control thread's: among those that are given the next text */
     bool told_drained;
-    struct mailbox *home; /* the control thread's */
+    uint32_t clients_left, pools_left; /* that worker_settle() has not looked at */
+    struct mailbox *home;              /* the control thread's */
     void *owner;
     void (*on_drained)(struct worker *w);   /* on the control thread */
     void (*on_gate_left)(struct worker *w); /* on any worker's thread */
@@ -49,8 +50,11 @@ struct exposition; /* stats/exposition.h */
 /* Sets the worker up on the calling thread: nothing runs before worker_start. */
 void worker_init(struct worker *w, unsigned index, struct gate *gate, struct mailbox *home);
 /* Takes up the order: opens the sockets that are new, closes those that are in it no more (what waits in their queues
- * is still accepted), and lets clients go over. On the worker's thread, or before worker_start. */
+ * is still accepted). On the worker's thread, or before worker_start. */
 void worker_switch(struct worker *w, const struct order *o);
+/* A portion of what is left to do then: clients go over to the order's frontends, idle connections to servers that are
+ * not in service any more are closed. False: there is more, for another turn. */
+LG_MUST_CHECK bool worker_settle(struct worker *w);
 bool worker_start(struct worker *w, struct error *e);
 
 /* From any thread: stop accepting and end each connection with its running exchange; on_drained follows. */

@@ -340,22 +340,53 @@ static void becoming_idle_makes_room(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* All of it, with so much effort in each turn; in how many turns. */
+static unsigned sweep_all(uint32_t effort_a_turn) {
+    uint32_t left = pools.size, effort = effort_a_turn;
+    unsigned turns = 1;
+    for (; !pools_sweep(&pools, &left, &effort); turns++) effort = effort_a_turn;
+    assert_int_equal(left, 0);
+    return turns;
+}
+
 static void a_sweep_spares_who_is_in_service(void **state) {
     (void)state;
     send_get(adopt(0));
     send_get(adopt_for(&other, 1));
     send_get(adopt_for(&other, 2));
     for (unsigned i = 0; i < 3; i++) answer(i);
-    pools_sweep(&pools);
+    sweep_all(1000);
     assert_int_equal(pools.idle, 3);
     atomic_store(&other.shared.retired, true);
-    pools_sweep(&pools);
+    sweep_all(1000);
     assert_int_equal(pools.idle, 1);
     assert_null(pool_take(&pools, &other, false));
     use(3);
     send_get(adopt_for(&other, 4)); /* for an exchange that began before */
     answer(4);
     assert_int_equal(pools.idle, 2);
+}
+
+/* However many are to be closed, and in whatever portions: also when it has to stop in the middle of a pool. */
+static void a_sweep_goes_in_portions(void **state) {
+    static const uint32_t efforts[] = {1, POOL_CLOSE_EFFORT, 3 * POOL_CLOSE_EFFORT, 1000};
+    (void)state;
+    for (unsigned i = 0; i < LG_COUNT(efforts); i++) {
+        uint32_t left, nothing = 0;
+        atomic_store(&other.shared.retired, false);
+        send_get(adopt_for(&other, 2 * i));
+        send_get(adopt_for(&other, 2 * i + 1));
+        answer(2 * i);
+        answer(2 * i + 1);
+        assert_int_equal(pools.idle, 2);
+        atomic_store(&other.shared.retired, true);
+        left = pools.size;
+        assert_false(pools_sweep(&pools, &left, &nothing));
+        assert_int_equal(pools.idle, 2);
+        unsigned turns = sweep_all(efforts[i]);
+        assert_int_equal(pools.idle, 0);
+        assert_true(efforts[i] > 2 * POOL_CLOSE_EFFORT ? turns == 1 : turns >= 2);
+    }
 }
 
 int main(void) {
@@ -379,6 +410,7 @@ int main(void) {
         TEST(all_idle_ones_can_be_closed),
         TEST(becoming_idle_makes_room),
         TEST(a_sweep_spares_who_is_in_service),
+        TEST(a_sweep_goes_in_portions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

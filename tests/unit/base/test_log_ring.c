@@ -123,6 +123,35 @@ static void test_large_records(void **state) {
     free(path);
 }
 
+/* A ring that the writer keeps up with stays in the same few pages, however much goes through it. */
+static void test_an_empty_ring_begins_again(void **state) {
+    (void)state;
+    enum { SPREAD = 200 * 1024, BYTES = 1000, QUEUE = 8192 };
+    char *path = path_of("again"), *first = NULL;
+    off_t size = 0;
+    log_init(QUEUE);
+    struct log_sink *sink = open_sink(LOG_TO_FILE, path);
+    for (unsigned i = 0; i < 3 * SPREAD / BYTES; i++) {
+        char *at = log_reserve(sink, BYTES);
+        assert_non_null(at);
+        if (!first) first = at;
+        assert_in_range(at - first, 0, SPREAD - BYTES);
+        memset(at, 'a' + (int)(i % 26), BYTES);
+        at[BYTES - 1] = '\n';
+        log_commit(BYTES);
+        log_flush();
+        size += BYTES;
+        if (i % 16 == 15) wait_for_size(path, size);
+    }
+    log_fini(PATIENCE_MS);
+    char *text = read_file(path);
+    for (unsigned i = 0; i < 3 * SPREAD / BYTES; i++)
+        assert_true(text[i * BYTES] == (char)('a' + i % 26) && text[(i + 1) * BYTES - 1] == '\n');
+    free(text);
+    unlink(path);
+    free(path);
+}
+
 static void *log_once(void *arg) {
     put_line(arg, "a thread's only record\n");
     log_thread_end();
@@ -164,7 +193,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_lost),        cmocka_unit_test(test_small_rings),
         cmocka_unit_test(test_large_records),       cmocka_unit_test(test_threads_come_and_go),
-        cmocka_unit_test(test_each_record_arrives),
+        cmocka_unit_test(test_each_record_arrives), cmocka_unit_test(test_an_empty_ring_begins_again),
     };
     return cmocka_run_group_tests_name("log_ring", tests, folder_make, folder_remove);
 }

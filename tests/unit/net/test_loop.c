@@ -434,6 +434,32 @@ static void it_knows_how_long_its_turns_take(void **state) {
     assert_true(s.max_us >= s.p99_us && s.p99_us >= s.p50_us);
 }
 
+/* Is busy in one turn of many. */
+static void be_busy_once(struct task *task) {
+    if (++busy_turns == 5) {
+        uint64_t end_us = loop_clock_us() + 20 * BUSY_US;
+        while (loop_clock_us() < end_us) continue;
+    }
+    if (busy_turns < BUSY_TURNS) loop_next_turn(&loop, task);
+}
+
+/* Whichever turn it is, one of each sixteenth or not. */
+static void the_longest_turn_is_never_missed(void **state) {
+    (void)state;
+    for (unsigned from = 0; from < 16; from++) {
+        struct histogram_summary s;
+        struct task task;
+        if (from) tear_down(NULL), set_up(NULL);
+        task_init(&task, be_busy_once);
+        loop.turn = from;
+        busy_turns = 0;
+        loop_next_turn(&loop, &task);
+        LOOP_UNTIL(&loop, busy_turns == BUSY_TURNS);
+        loop_latency_read(&loop, &s);
+        assert_true(s.max_us >= 20 * BUSY_US);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(one_turn_defers_then_flushes_then_buries, set_up, tear_down),
@@ -458,6 +484,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(timers_take_any_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_timer_may_set_itself_again_and_be_replaced, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_knows_how_long_its_turns_take, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_longest_turn_is_never_missed, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -402,6 +402,77 @@ static void a_shutdown_of_many(void **state) {
     for (unsigned i = 0; i < COUNT; i++) peer_close(&many[i]);
 }
 
+/* --- another configuration -------------------------------------------------------------------------------------- */
+
+static struct tenure *ended;
+
+static void on_tenure_end(struct env *env, struct tenure *t) {
+    assert_ptr_equal(env, &pb.env);
+    assert_null(ended);
+    ended = t;
+}
+
+static void change_tenure(struct tenure *to) {
+    ended = NULL;
+    pb.env.on_tenure_end = on_tenure_end;
+    pb.env.tenure = to;
+}
+
+/* In how many turns, with so much effort in each. */
+static unsigned move_all(uint32_t left, uint32_t effort_a_turn) {
+    uint32_t effort = effort_a_turn;
+    unsigned turns = 1;
+    for (; !clients_move(&pb.env, &left, &effort); turns++) {
+        effort = effort_a_turn;
+        loop_turns(loop(), 1);
+    }
+    assert_int_equal(left, 0);
+    return turns;
+}
+
+static void idle_clients_go_over_in_portions(void **state) {
+    (void)state;
+    enum { COUNT = 10 };
+    static struct peer many[COUNT], late;
+    build();
+    for (unsigned i = 0; i < COUNT; i++) start(peer_open(&many[i]), false);
+    loop_settle(loop());
+    struct tenure now = {.snapshot = pb.snapshot};
+    uint32_t left = pb.env.client_count, effort = 4;
+    change_tenure(&now);
+    assert_false(clients_move(&pb.env, &left, &effort));
+    assert_true(left == COUNT - 4 && effort == 0 && now.clients == 4 && !ended);
+    start(peer_open(&late), false); /* meanwhile: it is of the new one */
+    peer_close(&many[COUNT - 1]);   /* one of those that are left */
+    LOOP_UNTIL(loop(), gone == 1);
+    assert_int_equal(move_all(left, 4), 2);
+    assert_ptr_equal(ended, &pb.tenure);
+    assert_int_equal(now.clients, COUNT);
+    for (unsigned i = 0; i < COUNT - 1; i++) peer_close(&many[i]);
+    peer_close(&late);
+    LOOP_UNTIL(loop(), pb.env.client_count == 0);
+    assert_int_equal(now.clients, 0);
+    change_tenure(&pb.tenure);
+}
+
+static void clients_without_a_frontend_leave_in_portions(void **state) {
+    (void)state;
+    enum { COUNT = 10 };
+    static struct peer many[COUNT];
+    struct snapshot empty = {0};
+    build();
+    for (unsigned i = 0; i < COUNT; i++) start(peer_open(&many[i]), false);
+    loop_settle(loop());
+    struct tenure now = {.snapshot = &empty};
+    map_init(&empty.names);
+    change_tenure(&now);
+    assert_int_equal(move_all(COUNT, 64), 5); /* two in each turn */
+    assert_ptr_equal(ended, &pb.tenure);
+    assert_true(gone == COUNT && now.clients == 0);
+    for (unsigned i = 0; i < COUNT; i++) peer_close(&many[i]);
+    change_tenure(&pb.tenure);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
@@ -430,6 +501,8 @@ int main(void) {
         TEST(a_shutdown_of_many),
         TEST(an_abort_ends_everything),
         TEST(an_abort_ends_tunnels),
+        TEST(idle_clients_go_over_in_portions),
+        TEST(clients_without_a_frontend_leave_in_portions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -123,6 +123,31 @@ static void descriptors_are_raised_to_the_hard_limit(void **state) {
     assert_return_code(setrlimit(RLIMIT_NOFILE, &limit), errno);
 }
 
+/* As many as the kernel has room for now. */
+static unsigned long room_for_descriptors(void) {
+    char line[256];
+    unsigned long size = 0;
+    FILE *status = fopen("/proc/self/status", "r");
+    assert_non_null(status);
+    while (fgets(line, sizeof line, status))
+        if (strncmp(line, "FDSize:", 7) == 0) size = strtoul(line + 7, NULL, 10);
+    fclose(status);
+    return size;
+}
+
+static void room_is_made_for_descriptors(void **state) {
+    (void)state;
+    int lowest = dup(0), after;
+    close(lowest);
+    assert_true(room_for_descriptors() < 1000);
+    privileges_reserve_descriptors(0);
+    privileges_reserve_descriptors(1000);
+    assert_true(room_for_descriptors() >= 1000);
+    assert_return_code(after = dup(0), errno);
+    close(after);
+    assert_int_equal(after, lowest); /* none is in use */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_asked_nothing_done),
@@ -134,6 +159,7 @@ int main(void) {
         cmocka_unit_test(a_group_alone),
         cmocka_unit_test(who_is_not_root_cannot_become_root),
         cmocka_unit_test(descriptors_are_raised_to_the_hard_limit),
+        cmocka_unit_test(room_is_made_for_descriptors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
