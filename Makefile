@@ -21,7 +21,14 @@ FLAVOUR_FLAGS_release := -O2 -fno-omit-frame-pointer
 FLAVOUR_FLAGS_asan    := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 FLAVOUR_FLAGS_tsan    := -O1 -fno-omit-frame-pointer -fsanitize=thread
 FLAVOUR_FLAGS_fuzz    := -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined
+# pgo is release, optimised as a whole and by what a load has shown (gcc; `make pgo` takes both steps).
+PROFILE_GENERATE      := -fprofile-generate -fprofile-update=atomic
+PROFILE               := -fprofile-use -fprofile-partial-training -Wno-missing-profile
+FLAVOUR_FLAGS_pgo     := $(FLAVOUR_FLAGS_release) -flto=auto $(PROFILE)
 FLAVOUR_FLAGS         := $(FLAVOUR_FLAGS_$(FLAVOUR))
+ifeq ($(FLAVOUR),pgo)
+AR := gcc-ar
+endif
 
 PCRE2_LIBS := $(or $(shell pkg-config --libs libpcre2-8 2>/dev/null),-lpcre2-8)
 
@@ -44,13 +51,13 @@ LIBRARY := $(BUILD)/libloomgate.a
 SUPPORT := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*/test_*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-TOOLS   := $(BUILD)/origin $(BUILD)/relay
+TOOLS   := $(BUILD)/origin $(BUILD)/relay $(BUILD)/pace
 C_FILES  = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help deps run test check check-unit check-e2e asan ubsan tsan bench fuzz lint format format-check layers doc-check install clean
+.PHONY: all help deps run test check check-unit check-e2e asan ubsan tsan bench bench-guard bench-report fuzz lint format format-check layers doc-check pgo install clean
 
 all: $(BUILD)/loomgate $(TOOLS) ## build the proxy and its tools (what must be installed: make deps)
 
@@ -93,6 +100,17 @@ bench: ## measure against HAProxy, nginx and a raw relay (minutes)
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@$(PYTHON) tests/bench/bench.py --build $(BUILD) $(BENCH_ARGS)
 
+bench-guard: ## fail when a request costs more instructions or system calls than tests/bench/budget says
+	@contrib/install-deps.sh guard
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@$(PYTHON) tests/bench/guard.py --build $(BUILD) $(BENCH_ARGS)
+
+bench-report: ## measure, then put tables and plots into the pages (BENCH_JSON=FILE: those of that run)
+	@contrib/install-deps.sh build bench
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/sizes
+	@test -n "$(BENCH_JSON)" || $(PYTHON) tests/bench/bench.py --build $(BUILD) --json $(BUILD)/bench.json $(BENCH_ARGS)
+	@$(PYTHON) tests/bench/bench_report.py --build $(BUILD) $(or $(BENCH_JSON),$(BUILD)/bench.json)
+
 fuzz: ## each fuzzer for a while (FUZZ_SECONDS=60)
 	@contrib/install-deps.sh build fuzz
 	@$(MAKE) --no-print-directory FLAVOUR=fuzz CC=clang -j$(JOBS) fuzzers
@@ -114,9 +132,16 @@ format-check: ## fail when a C file is not laid out by clang-format
 layers: ## fail when an include reaches upward or goes in a circle
 	@$(PYTHON) tests/layers.py
 
-doc-check: $(BUILD)/loomgate ## fail when the pages and the tables of the program disagree
+doc-check: $(BUILD)/loomgate $(BUILD)/sizes ## fail when the pages and the tables of the program disagree
 	@$(PYTHON) tests/doc_check.py $(BUILD)/loomgate
 	@$(PYTHON) tests/doc_tables.py
+
+pgo: ## build/pgo: the release flavour, faster by what a load of its own has shown (gcc)
+	@rm -rf build/pgo
+	@$(MAKE) --no-print-directory FLAVOUR=pgo PROFILE='$(PROFILE_GENERATE)' -j$(JOBS) all
+	@$(PYTHON) tests/bench/train.py build/pgo
+	@find build/pgo -type f ! -name '*.gcda' -delete
+	@$(MAKE) --no-print-directory FLAVOUR=pgo -j$(JOBS) all
 
 install: all ## to $(DESTDIR)$(PREFIX)
 	install -Dm755 $(BUILD)/loomgate $(DESTDIR)$(PREFIX)/bin/loomgate
@@ -164,7 +189,7 @@ $(BUILD)/origin: $(patsubst %.c,$(BUILD)/%.o,$(wildcard contrib/origin/*.c))
 	@echo "  LD $@"
 	@$(CC) $(LDFLAGS) -o $@ $^
 
-$(BUILD)/relay: $(BUILD)/tests/bench/relay.o
+$(BUILD)/relay $(BUILD)/pace $(BUILD)/sizes: $(BUILD)/%: $(BUILD)/tests/bench/%.o
 	@echo "  LD $@"
 	@$(CC) $(LDFLAGS) -o $@ $^
 

@@ -2,15 +2,16 @@
 # Installs what building, testing, measuring and checking LoomGate needs, by Debian package names; does nothing when all
 # is there.
 #
-# usage: contrib/install-deps.sh [build|test|bench|lint|fuzz|all]...        (build when nothing is named)
+# usage: contrib/install-deps.sh [build|test|bench|guard|lint|fuzz|all]...  (build when nothing is named)
 #
-# "a|b" in a group means: either will do; the first one that the distribution has is taken.
+# "a|b" in a group means: either will do; the first one that the distribution has is taken. A "?" behind it: or none.
 # Without apt it only looks: it prints what is needed and fails when something is missing.
 set -eu
 
 build='gcc|clang libc6-dev make pkg-config|pkgconf libev-dev libyaml-dev libcjson-dev libpcre2-dev libllhttp-dev|node-llhttp'
 tests='libcmocka-dev python3 python3-pytest python3-pytest-xdist curl socat openssl'
-bench='haproxy nginx-light|nginx wrk apache2-utils nghttp2-client python3'
+guard='valgrind strace binutils python3'
+bench='haproxy nginx-light|nginx wrk apache2-utils nghttp2-client linux-perf|linux-tools-generic?'
 lint='clang clang-format clang-tidy cppcheck'
 fuzz='clang libclang-rt-dev|libclang-rt-14-dev|libclang-common-14-dev'
 
@@ -25,10 +26,11 @@ for group in "$@"; do
     case $group in
     build) wanted="$wanted $build" ;;
     test) wanted="$wanted $build $tests" ;;
-    bench) wanted="$wanted $build $bench" ;;
+    bench) wanted="$wanted $build $guard $bench" ;;
+    guard) wanted="$wanted $build $guard" ;;
     lint) wanted="$wanted $build $lint" ;;
     fuzz) wanted="$wanted $build $fuzz" ;;
-    all) wanted="$wanted $build $tests $bench $lint $fuzz" ;;
+    all) wanted="$wanted $build $tests $guard $bench $lint $fuzz" ;;
     *) usage ;;
     esac
 done
@@ -77,9 +79,13 @@ look_without_apt() {
             ;;
         esac
         case $group in bench | all)
-            for tool in haproxy nginx wrk ab h2load python3; do
+            for tool in haproxy nginx wrk ab h2load; do
                 need "$tool" env PATH="$PATH:/usr/sbin:/sbin" sh -c "command -v $tool"
             done
+            ;;
+        esac
+        case $group in bench | guard | all)
+            for tool in valgrind strace readelf python3; do need "$tool" command -v "$tool"; done
             ;;
         esac
         case $group in lint | all)
@@ -117,7 +123,7 @@ find_missing() {
     missing=
     for choice in $wanted; do
         found=
-        for package in $(echo "$choice" | tr '|' ' '); do
+        for package in $(echo "${choice%\?}" | tr '|' ' '); do
             if is_there "$package"; then
                 found=yes
                 break
@@ -127,19 +133,22 @@ find_missing() {
     done
 }
 
-# Sets `chosen` to one package for each missing choice; fails when apt knows none of a choice.
+# Sets `chosen` to one package for each missing choice; fails when apt knows none of a choice that must be there.
 choose() {
     chosen=
     for choice in $missing; do
         found=
-        for package in $(echo "$choice" | tr '|' ' '); do
+        for package in $(echo "${choice%\?}" | tr '|' ' '); do
             if has_candidate "$package"; then
                 found=$package
                 break
             fi
         done
-        [ -n "$found" ] || return 1
-        chosen="$chosen $found"
+        if [ -n "$found" ]; then
+            chosen="$chosen $found"
+        elif [ "${choice%\?}" = "$choice" ]; then
+            return 1
+        fi
     done
 }
 
@@ -193,6 +202,8 @@ if ! choose; then
         exit 1
     }
 fi
+
+[ -n "$chosen" ] || exit 0
 
 trap restore_services EXIT
 trap 'exit 130' INT

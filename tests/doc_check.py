@@ -5,6 +5,7 @@ usage: tests/doc_check.py BINARY [--write]
 A table in a page stands behind a line `<!-- settings: NAME -->`; `BINARY --print-settings` prints all of them in the
 same form. Each must be in doc/configuration.md exactly once, line by line the same. So must the commands of the control
 socket (`<!-- commands -->`, `BINARY --print-commands`) in doc/control.md, and their usage in the completion for bash.
+What a connection is made of (`<!-- sizes: NAME -->`, the program `sizes` beside BINARY) is in doc/performance.md.
 --write puts the program's tables into the pages. Also: names of files that the pages link to, and sample
 configurations, which must be valid.
 """
@@ -17,8 +18,9 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SETTINGS = ROOT / "doc" / "configuration.md"
 CONTROL = ROOT / "doc" / "control.md"
+PERFORMANCE = ROOT / "doc" / "performance.md"
 COMPLETION = ROOT / "contrib" / "completion" / "loomgate.bash"
-MARK = re.compile(r"<!-- (?:settings: (.+)|(commands)) -->")
+MARK = re.compile(r"<!-- (?:(?:settings|sizes): (.+)|(commands)) -->")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
 
 
@@ -87,8 +89,8 @@ def check_completion(command_tables):
         yield f"{COMPLETION.relative_to(ROOT)}: its commands are not those of the program (--write puts them there)"
 
 
-def ask(binary, option):
-    printed = subprocess.run([binary, option], capture_output=True, text=True, check=True, timeout=30).stdout
+def ask(*command):
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
     return read_tables(printed)
 
 
@@ -109,20 +111,22 @@ def check_samples(binary):
 def main():
     binary = sys.argv[1]
     settings, commands = ask(binary, "--print-settings"), ask(binary, "--print-commands")
+    sizes = ask(pathlib.Path(binary).with_name("sizes"))
     if len(settings) < 10 or len(commands) != 1 or len(commands[0][1]) < 10:
         sys.exit(f"{binary} --print-settings or --print-commands printed no tables")
     if "--write" in sys.argv[2:]:
         write(SETTINGS, settings)
         write(CONTROL, commands)
+        write(PERFORMANCE, sizes)
         before, _, behind = split_completion()
         COMPLETION.write_text(before + usages(commands) + behind)
-    complaints = [*compare(SETTINGS, settings), *compare(CONTROL, commands), *check_completion(commands),
-                  *check_links(), *check_samples(binary)]
+    complaints = [*compare(SETTINGS, settings), *compare(CONTROL, commands), *compare(PERFORMANCE, sizes),
+                  *check_completion(commands), *check_links(), *check_samples(binary)]
     for complaint in complaints:
         print(complaint, file=sys.stderr)
     if complaints:
         sys.exit(1)
-    print(f"doc-check: {len(settings)} tables and {len(commands[0][1]) - 2} commands are as the program says, links and "
+    print(f"doc-check: {len(settings) + len(sizes)} tables and {len(commands[0][1]) - 2} commands are as the program says, links and "
           "samples are good")
 
 

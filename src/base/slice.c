@@ -1,10 +1,34 @@
 /* slice.c: borrowed bytes: comparing, trimming, splitting, numbers. */
 #include "loomgate/base/slice.h"
 
+#define ONES  UINT64_C(0x0101010101010101)
+#define HIGHS (ONES * 0x80)
+
+/* Eight bytes with their letters in lower case: the high bit of each byte's sum tells that it is not below a limit. */
+static uint64_t word_lower(uint64_t w) {
+    uint64_t ascii = w & ~HIGHS;
+    uint64_t from_a = ascii + ONES * (0x80 - 'A'), behind_z = ascii + ONES * (0x80 - ('Z' + 1));
+    uint64_t capitals = from_a & ~behind_z & ~w & HIGHS;
+    return w | capitals >> 2; /* 0x80 to 0x20 */
+}
+
+static bool words_are_equal(const char *a, const char *b) {
+    uint64_t x, y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return x == y || word_lower(x) == word_lower(y);
+}
+
 bool slice_eq_nocase(struct slice a, struct slice b) {
+    enum { WORD = sizeof(uint64_t) };
     if (a.n != b.n) return false;
+    if (a.n >= WORD) {
+        for (size_t i = 0; i < a.n - WORD; i += WORD)
+            if (!words_are_equal(a.p + i, b.p + i)) return false;
+        return words_are_equal(a.p + a.n - WORD, b.p + b.n - WORD);
+    }
     for (size_t i = 0; i < a.n; i++)
-        if (ascii_lower(a.p[i]) != ascii_lower(b.p[i])) return false;
+        if (a.p[i] != b.p[i] && ascii_lower(a.p[i]) != ascii_lower(b.p[i])) return false;
     return true;
 }
 
@@ -43,9 +67,10 @@ bool slice_to_u64(struct slice s, uint64_t max, uint64_t *out) {
     if (s.n == 0) return false;
     for (size_t i = 0; i < s.n; i++) {
         unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
-        if (digit > 9 || digit > max || value > (max - digit) / 10) return false;
-        value = value * 10 + digit;
+        if (digit > 9 || __builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, digit, &value))
+            return false;
     }
+    if (value > max) return false;
     *out = value;
     return true;
 }

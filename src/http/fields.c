@@ -3,36 +3,52 @@
 
 #include "loomgate/base/macros.h"
 
-enum { LONGEST_NAME = 17, SAME_LENGTH_MAX = 4 };
-
 static const struct slice names[FIELD_COUNT] = {[FIELD_OTHER] = {"", 0},
 #define X(id, name, cls) [FIELD_##id] = {name, sizeof(name) - 1},
                                                 FIELD_TABLE(X)
 #undef X
 };
 
-/* The known names by their length; the test of fields.c looks every row of the table up. */
-static const uint8_t by_length[LONGEST_NAME + 1][SAME_LENGTH_MAX] = {
-    [2] = {FIELD_TE},
-    [4] = {FIELD_HOST, FIELD_DATE},
-    [6] = {FIELD_ACCEPT, FIELD_COOKIE, FIELD_SERVER, FIELD_EXPECT},
-    [7] = {FIELD_UPGRADE, FIELD_TRAILER},
-    [10] = {FIELD_CONNECTION, FIELD_KEEP_ALIVE},
-    [11] = {FIELD_RETRY_AFTER, FIELD_TRACEPARENT},
-    [14] = {FIELD_CONTENT_LENGTH, FIELD_HTTP2_SETTINGS},
-    [15] = {FIELD_X_FORWARDED_FOR},
-    [16] = {FIELD_X_FORWARDED_HOST, FIELD_X_FORWARDED_PORT, FIELD_PROXY_CONNECTION},
-    [17] = {FIELD_TRANSFER_ENCODING, FIELD_X_FORWARDED_PROTO},
+/* A place of its own for every known name, by its length, its first letter and the one at three quarters of it; the
+ * test of fields.c looks every row of the table up. */
+#define PLACE(n, first, late) (((n)*2u + ((first) | 0x20u) + ((late) | 0x20u) * 7u) % 64)
+static const uint8_t by_place[64] = {
+    [PLACE(2, 't', 'e')] = FIELD_TE,
+    [PLACE(4, 'h', 't')] = FIELD_HOST,
+    [PLACE(4, 'd', 'e')] = FIELD_DATE,
+    [PLACE(6, 'a', 'p')] = FIELD_ACCEPT,
+    [PLACE(6, 'c', 'i')] = FIELD_COOKIE,
+    [PLACE(6, 's', 'e')] = FIELD_SERVER,
+    [PLACE(6, 'e', 'c')] = FIELD_EXPECT,
+    [PLACE(7, 'u', 'd')] = FIELD_UPGRADE,
+    [PLACE(7, 't', 'e')] = FIELD_TRAILER,
+    [PLACE(10, 'c', 'i')] = FIELD_CONNECTION,
+    [PLACE(10, 'k', 'i')] = FIELD_KEEP_ALIVE,
+    [PLACE(11, 'r', 't')] = FIELD_RETRY_AFTER,
+    [PLACE(11, 't', 'e')] = FIELD_TRACEPARENT,
+    [PLACE(14, 'c', 'n')] = FIELD_CONTENT_LENGTH,
+    [PLACE(14, 'h', 'i')] = FIELD_HTTP2_SETTINGS,
+    [PLACE(15, 'x', '-')] = FIELD_X_FORWARDED_FOR,
+    [PLACE(16, 'x', 'h')] = FIELD_X_FORWARDED_HOST,
+    [PLACE(16, 'x', 'p')] = FIELD_X_FORWARDED_PORT,
+    [PLACE(16, 'p', 't')] = FIELD_PROXY_CONNECTION,
+    [PLACE(17, 't', 'o')] = FIELD_TRANSFER_ENCODING,
+    [PLACE(17, 'x', 'p')] = FIELD_X_FORWARDED_PROTO,
 };
 
+/* The only one that it may be. */
+static enum field_id guess_id(struct slice name) {
+    if (name.n == 0) return FIELD_OTHER;
+    return (enum field_id)by_place[PLACE(name.n, (unsigned char)name.p[0], (unsigned char)name.p[name.n * 3 / 4])];
+}
+
+static bool is_named(struct slice name, enum field_id id) {
+    return names[id].n == name.n && slice_eq_nocase(names[id], name);
+}
+
 enum field_id field_id_find(struct slice name) {
-    if (name.n > LONGEST_NAME || name.n == 0) return FIELD_OTHER;
-    const uint8_t *row = by_length[name.n];
-    for (int i = 0; i < SAME_LENGTH_MAX && row[i] != FIELD_OTHER; i++) {
-        struct slice known = names[row[i]];
-        if (((known.p[0] ^ name.p[0]) & ~0x20) == 0 && slice_eq_nocase(known, name)) return (enum field_id)row[i];
-    }
-    return FIELD_OTHER;
+    enum field_id id = guess_id(name);
+    return is_named(name, id) ? id : FIELD_OTHER;
 }
 
 struct slice field_id_name(enum field_id id) {
@@ -41,6 +57,7 @@ struct slice field_id_name(enum field_id id) {
 }
 
 struct field *fields_find(const struct fields *f, enum field_id id) {
+    if (!fields_had(f, id)) return NULL;
     for (struct field *at = f->v, *end = f->v + f->count; at < end; at++)
         if (at->id == id && !at->drop) return at;
     return NULL;
@@ -52,15 +69,37 @@ static bool field_is_named(const struct field *f, enum field_id id, struct slice
 
 struct field *fields_find_name(const struct fields *f, struct slice name) {
     enum field_id id = field_id_find(name);
+    if (id != FIELD_OTHER) return fields_find(f, id);
     for (struct field *at = f->v, *end = f->v + f->count; at < end; at++)
         if (field_is_named(at, id, name)) return at;
     return NULL;
 }
 
+/* A new field of no known name; NULL when there is no room. */
+static struct field *append(struct fields *f, struct slice name, struct slice value) {
+    if (f->count >= f->room) return NULL;
+    struct field *at = &f->v[f->count++];
+    *at = (struct field){.name = name, .value = value, .id = FIELD_OTHER};
+    return at;
+}
+
+static void set_id(struct fields *f, struct field *at, enum field_id id) {
+    at->id = (uint16_t)id;
+    f->ids |= UINT32_C(1) << id;
+}
+
 bool fields_add(struct fields *f, struct slice name, struct slice value) {
-    if (f->count >= f->room) return false;
-    f->v[f->count++] = (struct field){.name = name, .value = value, .id = (uint16_t)field_id_find(name)};
+    struct field *at = append(f, name, value);
+    if (!at) return false;
+    enum field_id id = guess_id(name);
+    if (is_named(name, id)) set_id(f, at, id);
     return true;
+}
+
+bool fields_add_known(struct fields *f, enum field_id id, struct slice value) {
+    struct field *at = append(f, field_id_name(id), value);
+    if (at) set_id(f, at, id);
+    return at != NULL;
 }
 
 unsigned fields_drop(struct fields *f, enum field_id id) {
@@ -87,6 +126,7 @@ static bool list_has(struct slice list, struct slice token) {
 }
 
 bool fields_list_has(const struct fields *f, enum field_id id, struct slice token) {
+    if (!fields_had(f, id)) return false;
     for (const struct field *at = f->v, *end = f->v + f->count; at < end; at++)
         if (at->id == id && !at->drop && list_has(at->value, token)) return true;
     return false;
@@ -128,7 +168,7 @@ bool field_may_trail(struct slice name) {
 }
 
 /* RFC 9110 section 5.6.2: tchar. */
-static const bool token_chars[256] = {
+const bool token_chars[256] = {
     ['!'] = true, ['#'] = true, ['$'] = true, ['%'] = true,         ['&'] = true,         ['\''] = true,
     ['*'] = true, ['+'] = true, ['-'] = true, ['.'] = true,         ['^'] = true,         ['_'] = true,
     ['`'] = true, ['|'] = true, ['~'] = true, ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,

@@ -114,23 +114,17 @@ static enum failure parse_start(const struct step *s, struct slice line) {
                                  sizeof s->scratch->trailer_room);
 }
 
-/* A line in the first bytes of `in`, no further than `max` of them. MORE with FAILURE_NONE, or the failure. */
-static enum h1_scan scan_line(const struct step *s, size_t max, enum failure bad, enum failure over,
-                              enum failure *failure) {
+/* What ends in the first bytes of `in`, no further than `max` of them. MORE with FAILURE_NONE, or the failure. */
+static enum h1_scan scan(const struct step *s, h1_scanner *scanner, size_t max, enum failure bad, enum failure over,
+                         enum failure *failure) {
     size_t end = s->in->n < max ? s->in->n : max;
     LG_ASSERT(s->in->n >= s->c->scanned);
     if (end < s->c->scanned) end = s->c->scanned; /* the limit is another one than it was */
-    enum h1_scan found = h1_scan_line(s->in->p, &s->c->scanned, (uint32_t)end);
+    enum h1_scan found = scanner(s->in->p, &s->c->scanned, (uint32_t)end);
     *failure = FAILURE_NONE;
     if (found == H1_SCAN_BAD) *failure = bad;
     if (found == H1_SCAN_MORE && s->in->n >= max) *failure = over;
     return *failure == FAILURE_NONE ? found : H1_SCAN_BAD;
-}
-
-/* The line just scanned is empty: in front of its CR LF is another one, or nothing. */
-static bool line_is_empty(const struct step *s) {
-    uint32_t end = s->c->scanned;
-    return end == 2 || s->in->p[end - 3] == '\n';
 }
 
 /* Start line: as soon as it is complete it is parsed, so that nonsense does not wait for the end of a head. */
@@ -142,50 +136,41 @@ static enum h1_scan scan_start(const struct step *s, enum failure *failure) {
         over = FAILURE_uri_too_long;
         if (line_max < max) max = line_max;
     }
-    enum h1_scan found = scan_line(s, max, FAILURE_bad_request_line, over, failure);
+    enum h1_scan found = scan(s, h1_scan_line, max, FAILURE_bad_request_line, over, failure);
     if (found != H1_SCAN_LINE) return found;
     *failure = parse_start(s, slice_from(s->in->p, s->c->scanned - 2));
     s->c->state = STATE_FIELDS;
     return *failure == FAILURE_NONE ? H1_SCAN_LINE : H1_SCAN_BAD;
 }
 
-/* A line that begins with white space goes on with the one before it, or with none (RFC 9112 section 5.2). */
-static bool line_is_folded(const struct step *s, size_t max) {
-    uint32_t at = s->c->scanned;
-    if (at >= s->in->n || at >= max || (at > 0 && s->in->p[at - 1] != '\n')) return false;
-    return s->in->p[at] == ' ' || s->in->p[at] == '\t';
+static enum h1_scan scan_fields(const struct step *s, size_t max, enum failure *failure) {
+    return scan(s, h1_scan_fields, max, FAILURE_bad_field, FAILURE_header_too_large, failure);
 }
 
-/* Scans field lines until an empty one: of a head or a trailer section. */
-static enum h1_scan scan_fields(const struct step *s, size_t max, enum failure *failure) {
-    enum h1_scan found;
-    do {
-        if (line_is_folded(s, max)) return *failure = FAILURE_bad_field, H1_SCAN_BAD;
-        found = scan_line(s, max, FAILURE_bad_field, FAILURE_header_too_large, failure);
-    } while (found == H1_SCAN_LINE && !line_is_empty(s));
-    return found;
+static struct fields *begin_fields(const struct step *s) {
+    uint32_t room = s->limits->field_count < H1_FIELDS_MAX ? s->limits->field_count : H1_FIELDS_MAX;
+    s->scratch->message.fields = (struct fields){.v = s->scratch->field_room, .room = room};
+    return &s->scratch->message.fields;
+}
+
+/* Reads the fields where all of them are there, behind a start line just scanned and parsed, and are plain. Else
+ * nothing has happened; a head in pieces is tried once, so that a slow sender costs no more for it. */
+static bool read_plain(const struct step *s) {
+    size_t start = s->c->scanned, end = s->in->n < s->limits->head_bytes ? s->in->n : s->limits->head_bytes;
+    if (end <= start) return false;
+    size_t n = h1_read_plain_fields(slice_from(s->in->p + start, end - start), begin_fields(s));
+    s->c->scanned += (uint32_t)n;
+    return n > 0;
 }
 
 static enum failure parse_head(const struct step *s, struct slice head, bool start_is_parsed) {
-    struct h1_scratch *scratch = s->scratch;
-    struct message *m = &scratch->message;
     const size_t start = (size_t)((const char *)memchr(head.p, '\n', head.n) - head.p) + 1;
     if (!start_is_parsed) {
         enum failure failure = parse_start(s, slice_from(head.p, start - 2));
         if (failure != FAILURE_NONE) return failure;
     }
-    m->raw = head;
-    uint32_t room = s->limits->field_count < H1_FIELDS_MAX ? s->limits->field_count : H1_FIELDS_MAX;
-    m->fields = (struct fields){.v = scratch->field_room, .room = room};
-    enum failure failure = h1_parse_fields(&scratch->parser, (enum h1_role)s->c->role,
-                                           slice_from(head.p + start, head.n - start), &m->fields);
-    m->fields.room = LG_COUNT(scratch->field_room);
-    if (failure == FAILURE_NONE)
-        failure = s->c->role == H1_READS_REQUESTS
-                      ? h1_guard_request(m)
-                      : h1_guard_response(m, (enum method)s->c->request_method, s->c->upgrade_asked);
-    if (failure != FAILURE_NONE) s->out->place = h1_place_of(m, failure);
-    return failure;
+    return h1_parse_fields(&s->scratch->parser, (enum h1_role)s->c->role, slice_from(head.p + start, head.n - start),
+                           begin_fields(s));
 }
 
 static uint8_t state_of_body(const struct message *m) {
@@ -234,9 +219,20 @@ static enum h1_event next_head(const struct step *s) {
         if (start != H1_SCAN_LINE) return failure ? refuse(c, s->out, failure) : H1_MORE;
         start_is_parsed = true;
     }
-    if (scan_fields(s, s->limits->head_bytes, &failure) == H1_SCAN_MORE) return H1_MORE;
-    if (failure == FAILURE_NONE) failure = parse_head(s, take(s->in, c->scanned), start_is_parsed);
-    return failure == FAILURE_NONE ? give_head(s) : refuse(c, s->out, failure);
+    bool is_plain = start_is_parsed && read_plain(s);
+    if (!is_plain && scan_fields(s, s->limits->head_bytes, &failure) == H1_SCAN_MORE) return H1_MORE;
+    if (failure != FAILURE_NONE) return refuse(c, s->out, failure);
+    struct message *m = &s->scratch->message;
+    struct slice head = take(s->in, c->scanned);
+    if (!is_plain) failure = parse_head(s, head, start_is_parsed);
+    m->raw = head;
+    m->fields.room = LG_COUNT(s->scratch->field_room);
+    if (failure == FAILURE_NONE) failure = h1_guard_head(m, c);
+    if (failure != FAILURE_NONE) {
+        s->out->place = h1_place_of(m, failure);
+        return refuse(c, s->out, failure);
+    }
+    return give_head(s);
 }
 
 /* --- the body --------------------------------------------------------------------------------------------------- */
@@ -260,8 +256,8 @@ static enum h1_event next_chunk_size(const struct step *s) {
     struct h1_codec *c = s->c;
     struct slice digits, extension;
     enum failure failure;
-    enum h1_scan found =
-        scan_line(s, H1_CHUNK_DIGITS_MAX + H1_CHUNK_EXTENSION_MAX + 2, FAILURE_bad_chunk, FAILURE_bad_chunk, &failure);
+    enum h1_scan found = scan(s, h1_scan_line, H1_CHUNK_DIGITS_MAX + H1_CHUNK_EXTENSION_MAX + 2, FAILURE_bad_chunk,
+                              FAILURE_bad_chunk, &failure);
     if (found == H1_SCAN_MORE) return H1_MORE;
     if (failure != FAILURE_NONE) return refuse(c, s->out, failure);
     struct slice line = take(s->in, c->scanned);

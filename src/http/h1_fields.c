@@ -1,4 +1,5 @@
-/* h1_fields.c: field lines and the sizes of chunks by llhttp, and a look over its shoulder.
+/* h1_fields.c: field lines that are not plain (h1_plain.c) and the sizes of chunks by llhttp, and a look over its
+ * shoulder.
  *
  * llhttp never sees the peer's start line: it gets one of ours, so that nothing in it (a method it knows specially, a
  * version, a status) changes how it reads what follows. Where a head ends and what its body is, LoomGate has decided

@@ -8,6 +8,7 @@
 
 static unsigned count_of(const struct fields *f, enum field_id id, const struct field **first) {
     unsigned n = 0;
+    if (!fields_had(f, id)) return 0;
     for (const struct field *at = f->v, *end = f->v + f->count; at < end; at++)
         if (at->id == id && n++ == 0) *first = at;
     return n;
@@ -50,6 +51,7 @@ static enum failure guard_length(struct message *m) {
 
 /* RFC 9110 section 10.1.1; an HTTP/1.0 client cannot mean it. */
 static enum failure guard_expect(struct message *m) {
+    if (!fields_had(&m->fields, FIELD_EXPECT)) return FAILURE_NONE;
     for (const struct field *f = m->fields.v, *end = f + m->fields.count; f < end; f++) {
         if (f->id != FIELD_EXPECT) continue;
         if (!slice_eq_nocase(f->value, SLICE("100-continue"))) return FAILURE_bad_expectation;
@@ -89,7 +91,8 @@ static struct slice protocols_but_h2c(struct slice list) {
 
 /* RFC 9110 section 7.8. */
 static enum failure read_upgrade(struct message *m) {
-    if (m->minor == 0 || !fields_list_has(&m->fields, FIELD_CONNECTION, SLICE("upgrade"))) return FAILURE_NONE;
+    if (m->minor == 0 || !fields_had(&m->fields, FIELD_UPGRADE)) return FAILURE_NONE;
+    if (!fields_list_has(&m->fields, FIELD_CONNECTION, SLICE("upgrade"))) return FAILURE_NONE;
     for (const struct field *f = m->fields.v, *end = f + m->fields.count; f < end && !m->upgrade; f++) {
         if (f->id != FIELD_UPGRADE) continue;
         m->upgrade_to = protocols_but_h2c(f->value);
@@ -106,7 +109,7 @@ static enum failure guard_upgrade(struct message *m) {
 
 typedef enum failure guard(struct message *m);
 
-enum failure h1_guard_request(struct message *m) {
+static enum failure guard_request(struct message *m) {
     static guard *const guards[] = {guard_host,      guard_length, guard_transfer_coding, guard_expect,
                                     read_keep_alive, read_te,      guard_upgrade};
     enum failure failure = FAILURE_NONE;
@@ -119,7 +122,7 @@ static bool has_no_body(const struct message *m, enum method asked) {
     return asked == METHOD_HEAD || m->status < 200 || m->status == 204 || m->status == 304;
 }
 
-enum failure h1_guard_response(struct message *m, enum method asked, bool upgrade_asked) {
+static enum failure guard_response(struct message *m, enum method asked, bool upgrade_asked) {
     static guard *const guards[] = {guard_length, guard_transfer_coding, read_keep_alive, read_upgrade};
     m->body = BODY_UNTIL_CLOSE;
     for (size_t i = 0; i < LG_COUNT(guards); i++)
@@ -128,6 +131,11 @@ enum failure h1_guard_response(struct message *m, enum method asked, bool upgrad
     if (has_no_body(m, asked)) m->body = BODY_NONE;
     if (m->body == BODY_UNTIL_CLOSE) m->keep_alive = false;
     return FAILURE_NONE;
+}
+
+enum failure h1_guard_head(struct message *m, const struct h1_codec *c) {
+    if (c->role == H1_READS_REQUESTS) return guard_request(m);
+    return guard_response(m, (enum method)c->request_method, c->upgrade_asked);
 }
 
 static bool has_good_name(const struct field *f) {

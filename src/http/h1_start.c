@@ -67,13 +67,12 @@ bool h1_authority_is_valid(struct slice s) {
 }
 
 /* Visible ASCII without "#". */
+static const bool target_chars[256] = {['!'] = true, ['"'] = true, ['$' ... '~'] = true};
+
 static bool target_chars_are_valid(struct slice s) {
-    unsigned bad = 0;
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        bad |= (unsigned)(c >= 0x7f) | (unsigned)(c == '#') | (unsigned)(c <= ' ');
-    }
-    return s.n > 0 && !bad;
+    for (size_t i = 0; i < s.n; i++)
+        if (!target_chars[(unsigned char)s.p[i]]) return false;
+    return s.n > 0;
 }
 
 static void set_uri(struct message *m, struct slice uri) {
@@ -138,14 +137,15 @@ enum failure h1_parse_request_line(struct message *m, struct slice line, uint32_
 }
 
 enum failure h1_parse_status_line(struct message *m, struct slice line) {
-    struct slice version, status;
+    enum { STATUS_AT = 9, REASON_AT = 13 }; /* HTTP/1.1 200 OK */
     uint64_t number;
     *m = (struct message){0};
-    if (!slice_split(&line, ' ', &version) || !slice_split(&line, ' ', &status)) return FAILURE_bad_response;
-    if (parse_version(version, &m->minor) != FAILURE_NONE) return FAILURE_bad_response;
-    if (status.n != 3 || !slice_to_u64(status, 599, &number) || number < 100) return FAILURE_bad_response;
+    if (line.n < REASON_AT - 1 || line.p[STATUS_AT - 1] != ' ') return FAILURE_bad_response;
+    if (parse_version(slice_from(line.p, STATUS_AT - 1), &m->minor) != FAILURE_NONE) return FAILURE_bad_response;
+    if (!slice_to_u64(slice_from(line.p + STATUS_AT, 3), 599, &number) || number < 100) return FAILURE_bad_response;
     m->status = (uint16_t)number;
     /* Many a server leaves the space before an empty reason out. */
-    m->reason = line.p ? line : slice_from(status.p + status.n, 0);
-    return FAILURE_NONE;
+    m->reason = slice_from(line.p + line.n, 0);
+    if (line.n >= REASON_AT) m->reason = slice_from(line.p + REASON_AT, line.n - REASON_AT);
+    return line.n < REASON_AT || line.p[REASON_AT - 1] == ' ' ? FAILURE_NONE : FAILURE_bad_response;
 }

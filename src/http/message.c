@@ -107,7 +107,8 @@ struct move {
 };
 
 static bool moves(const struct move *m, struct slice s) {
-    return s.p && s.p >= m->from && s.p + s.n <= m->from + m->n;
+    size_t at = (uintptr_t)s.p - (uintptr_t)m->from; /* huge in front of it */
+    return at <= m->n && s.n <= m->n - at;
 }
 
 static void rebase(const struct move *m, struct slice *s) {

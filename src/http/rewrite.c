@@ -22,21 +22,22 @@ static const uint8_t fates[FIELD_COUNT] = {
     [FIELD_X_FORWARDED_PORT] = FORWARDED,
 };
 
-/* Fields that Connection may name but never remove: what routing, framing and LoomGate itself rest on. */
-static bool is_protected(struct slice name, struct slice id_name) {
+/* Fields that Connection need not remove, as they are cut anyhow, or never may: what routing, framing and LoomGate
+ * itself rest on. */
+static bool stays_as_it_is(struct slice name, struct slice id_name) {
     enum field_id id = field_id_find(name);
-    return id == FIELD_HOST || id == FIELD_CONTENT_LENGTH || fates[id] == FORWARDED || slice_eq_nocase(name, id_name);
+    return id == FIELD_HOST || fates[id] == CUT || fates[id] == FORWARDED || slice_eq_nocase(name, id_name);
 }
 
 /* RFC 9110 section 7.6.1. */
 static void drop_connection_named(struct fields *f, struct slice id_name) {
+    if (!fields_had(f, FIELD_CONNECTION)) return;
     for (const struct field *at = f->v, *end = f->v + f->count; at < end; at++) {
         if (at->id != FIELD_CONNECTION || at->drop) continue;
         struct slice list = at->value, option;
         while (slice_split(&list, ',', &option)) {
             option = slice_trim(option);
-            if (slice_eq_nocase(option, field_id_name(FIELD_CONNECTION))) continue; /* dropped below, after its work */
-            if (option.n && !is_protected(option, id_name)) fields_drop_name(f, option);
+            if (option.n && !stays_as_it_is(option, id_name)) fields_drop_name(f, option);
         }
     }
 }
@@ -61,37 +62,30 @@ static bool is_forwarded_variant(struct slice name) {
     return false;
 }
 
-static void drop_hop_fields(struct fields *f, bool is_request) {
+/* Drops fields by their fate, and spelling variants of X-Forwarded-* where that is ours to write. */
+static void drop_by_fate(struct fields *f, unsigned fates_to_drop, bool is_forwarded) {
     for (struct field *at = f->v, *end = f->v + f->count; at < end; at++) {
-        uint8_t fate = fates[at->id];
-        if (fate == CUT || (fate == CUT_IN_REQUESTS && is_request)) at->drop = true;
+        at->drop |= fates_to_drop >> fates[at->id] & 1;
+        if (is_forwarded && at->id == FIELD_OTHER && is_forwarded_variant(at->name)) at->drop = true;
     }
 }
 
 static void set_id(struct fields *f, struct slice name, struct slice id) {
     if (name.n == 0) return;
     for (struct field *at = f->v, *end = f->v + f->count; at < end; at++)
-        if (is_variant(at->name, name)) at->drop = true;
+        if (at->name.n == name.n && is_variant(at->name, name)) at->drop = true;
     if (id.n) LG_ASSERT(fields_add(f, name, id));
 }
 
 /* --- X-Forwarded-* */
 
-static void drop_forwarded(struct fields *f, bool trusted) {
-    for (struct field *at = f->v, *end = f->v + f->count; at < end; at++) {
-        if (fates[at->id] == FORWARDED)
-            at->drop |= !trusted;
-        else if (at->id == FIELD_OTHER && is_forwarded_variant(at->name))
-            at->drop = true;
-    }
-}
-
 static void add_unless_there(struct fields *f, enum field_id id, struct slice value) {
-    if (value.n && !fields_find(f, id)) LG_ASSERT(fields_add(f, field_id_name(id), value));
+    if (value.n && !fields_find(f, id)) LG_ASSERT(fields_add_known(f, id, value));
 }
 
 /* All that came, as one list, and the client behind it. */
 static struct slice forwarded_for(struct fields *f, struct slice client, struct arena *arena) {
+    if (!fields_had(f, FIELD_X_FORWARDED_FOR)) return client;
     size_t n = client.n;
     for (const struct field *at = f->v, *end = f->v + f->count; at < end; at++)
         if (at->id == FIELD_X_FORWARDED_FOR && !at->drop && at->value.n) n += at->value.n + 2;
@@ -110,7 +104,6 @@ static struct slice forwarded_for(struct fields *f, struct slice client, struct 
 
 static void set_forwarded(struct message *m, const struct request_rewrite *r, struct arena *arena) {
     struct fields *f = &m->fields;
-    drop_forwarded(f, r->trusted);
     struct slice chain = forwarded_for(f, r->client_ip, arena);
     fields_drop(f, FIELD_X_FORWARDED_FOR);
     add_unless_there(f, FIELD_X_FORWARDED_FOR, chain);
@@ -121,14 +114,15 @@ static void set_forwarded(struct message *m, const struct request_rewrite *r, st
 
 void request_rewrite(struct message *m, const struct request_rewrite *r, struct arena *arena) {
     drop_connection_named(&m->fields, r->id_name);
-    drop_hop_fields(&m->fields, true);
+    const unsigned forwarded = r->forwarded && !r->trusted ? 1u << FORWARDED : 0;
+    drop_by_fate(&m->fields, 1u << CUT | 1u << CUT_IN_REQUESTS | forwarded, r->forwarded);
     if (r->forwarded) set_forwarded(m, r, arena);
     set_id(&m->fields, r->id_name, r->id);
 }
 
 void response_rewrite(struct message *m, const struct response_rewrite *r) {
     drop_connection_named(&m->fields, r->id_name);
-    drop_hop_fields(&m->fields, false);
+    drop_by_fate(&m->fields, 1u << CUT, false);
     if (m->status < 200 && m->status != 101) return; /* the final response says the rest */
     set_id(&m->fields, r->id_name, r->id);
     add_unless_there(&m->fields, FIELD_DATE, r->date);

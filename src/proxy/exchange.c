@@ -298,7 +298,7 @@ static struct exchange *exchange_new(struct exchange_client *client) {
     struct env *env = client->env;
     if (!env->exchanges.size) slab_init(&env->exchanges, EXCHANGE_SIZE, 16);
     struct exchange *x = slab_get(&env->exchanges);
-    memset(x, 0, offsetof(struct exchange, id_room));
+    memset(x, 0, offsetof(struct exchange, tries));
     x->client = client;
     x->env = env;
     addr_recall(&client->addr, &x->peer);

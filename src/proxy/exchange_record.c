@@ -97,7 +97,7 @@ void exchange_record(struct exchange *x) {
         .reused = x->reused,
         .traceparent = trace ? trace->value : slice_from(NULL, 0),
     };
-    memcpy(r.tries, x->tries, sizeof r.tries);
+    memcpy(r.tries, x->tries, x->try_count * sizeof r.tries[0]);
     if (f->access_log) access_record_write(&r, f->access_log, f->settings->access_log.format);
     taps_offer(&x->env->taps, &r);
 }

@@ -90,12 +90,33 @@ static struct bucket_block *block_make(struct recorder *r, struct shard *s, unsi
     return s->blocks[measure][block];
 }
 
-static inline void count_duration(struct recorder *r, struct shard *s, unsigned measure, unsigned index) {
-    unsigned block = index / HISTOGRAM_BLOCK;
-    struct bucket_block *b = s->blocks[measure][block];
-    if (LG_UNLIKELY(!b)) b = block_make(r, s, measure, block);
-    add(&b->pairs[index % HISTOGRAM_BLOCK / 2], UINT64_C(1) << index % 2 * 32);
-    publish(&s->moved[measure][block]);
+/* A duration of a sample, made ready to be counted in several shards. */
+struct mark {
+    uint8_t measure, block, pair;
+    uint64_t us, by;
+};
+
+static unsigned make_marks(const struct sample *sample, struct mark out[MEASURE_COUNT]) {
+    unsigned count = 0;
+    for (unsigned m = 0; m < MEASURE_COUNT; m++) {
+        uint64_t us = sample->us[m];
+        if (us == SAMPLE_NONE) continue;
+        unsigned index = histogram_index(us);
+        out[count++] = (struct mark){.measure = (uint8_t)m,
+                                     .block = (uint8_t)(index / HISTOGRAM_BLOCK),
+                                     .pair = (uint8_t)(index % HISTOGRAM_BLOCK / 2),
+                                     .us = us,
+                                     .by = UINT64_C(1) << index % 2 * 32};
+    }
+    return count;
+}
+
+static inline void count_duration(struct recorder *r, struct shard *s, const struct mark *m) {
+    struct bucket_block *b = s->blocks[m->measure][m->block];
+    if (LG_UNLIKELY(!b)) b = block_make(r, s, m->measure, m->block);
+    add(&s->tallies[TALLY_SUM_US + m->measure], m->us);
+    add(&b->pairs[m->pair], m->by);
+    publish(&s->moved[m->measure][m->block]);
 }
 
 static void count_error(struct recorder *r, struct shard *s, enum failure f) {
@@ -109,8 +130,8 @@ static void count_error(struct recorder *r, struct shard *s, enum failure f) {
 }
 
 void recorder_add(struct recorder *r, const uint32_t *ids, unsigned count, const struct sample *sample) {
-    unsigned index[MEASURE_COUNT];
-    for (unsigned m = 0; m < MEASURE_COUNT; m++) index[m] = histogram_index(sample->us[m]);
+    struct mark marks[MEASURE_COUNT];
+    unsigned mark_count = make_marks(sample, marks);
     for (unsigned i = 0; i < count; i++) {
         if (ids[i] == SERIES_NONE) continue;
         struct shard *s = shard_get(r, ids[i]);
@@ -119,11 +140,7 @@ void recorder_add(struct recorder *r, const uint32_t *ids, unsigned count, const
         if (sample->retries) add(&s->tallies[TALLY_RETRIES], sample->retries);
         add(&s->tallies[TALLY_BYTES_IN], sample->bytes_in);
         add(&s->tallies[TALLY_BYTES_OUT], sample->bytes_out);
-        for (unsigned m = 0; m < MEASURE_COUNT; m++) {
-            if (sample->us[m] == SAMPLE_NONE) continue;
-            add(&s->tallies[TALLY_SUM_US + m], sample->us[m]);
-            count_duration(r, s, m, index[m]);
-        }
+        for (unsigned m = 0; m < mark_count; m++) count_duration(r, s, &marks[m]);
         if (sample->error != FAILURE_NONE) count_error(r, s, sample->error);
         publish(&s->version);
     }

@@ -8,6 +8,7 @@ import pathlib
 import pwd
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -15,6 +16,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 START_SECONDS = 10
+ALLOWED = sorted(os.sched_getaffinity(0))  # asked once, before anything here pins itself
 CHECKED_SERVERS = 1000
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
@@ -27,21 +29,21 @@ def free_port():
 
 def cpus():
     """(the proxy's CPU, the load's CPU)"""
-    allowed = sorted(os.sched_getaffinity(0))
-    return allowed[0], allowed[min(1, len(allowed) - 1)]
+    return ALLOWED[0], ALLOWED[min(1, len(ALLOWED) - 1)]
 
 
-def pinned(cpu):
+def pinned(*cpus_):
+    """What a process does before it becomes another program: keeps to these CPUs, may open as much as is allowed."""
     def prepare():
-        os.sched_setaffinity(0, {cpu})
+        os.sched_setaffinity(0, cpus_)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
     return prepare
 
 
-def wait_for_port(port, process, name):
-    deadline = time.monotonic() + START_SECONDS
+def wait_for_port(port, process, name, seconds=START_SECONDS):
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"{name} ended with status {process.returncode}")
@@ -61,6 +63,22 @@ def tree(pid):
             for child in children.read().split():
                 pids += tree(int(child))
     return pids
+
+
+def end(pid, number=signal.SIGTERM):
+    """Sends a signal to a process that may be gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def threads(pid, name):
+    """{thread's name: its id} of those whose names begin so."""
+    found = {}
+    for path in glob.glob(f"/proc/{pid}/task/*/comm"):
+        with open(path) as comm:
+            if (text := comm.read().strip()).startswith(name):
+                found[text] = int(path.split("/")[-2])
+    return found
 
 
 def cpu_ns(pid):
@@ -94,6 +112,8 @@ class Contestant:
     """`mode` is http or tcp, `log` whether an access log is written."""
 
     name = ""
+    prefix = ()  # what it runs under
+    start_seconds = START_SECONDS
 
     def __init__(self, build):
         self.build = pathlib.Path(build)
@@ -114,11 +134,11 @@ class Contestant:
         self.output = open(self.folder / "output", "w+")
         command = self.command(mode, log, port, origin, self.folder, sink)
         self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
+            [*self.prefix, *command], stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
             preexec_fn=pinned(cpus()[0]), env={**os.environ, "PATH": PATH}, cwd=self.folder,
         )
         try:
-            wait_for_port(port, self.process, self.name)
+            wait_for_port(port, self.process, self.name, self.start_seconds)
         except RuntimeError as error:
             self.output.seek(0)
             text = self.output.read()[-2000:]
@@ -156,6 +176,8 @@ class Loomgate(Contestant):
 
     name = "loomgate"
     server = policies = more = ""
+    workers = 1
+    routes = ()
 
     def servers(self, origin):
         return [f'{{address: "127.0.0.1:{origin}"{self.server}}}']
@@ -170,7 +192,7 @@ class Loomgate(Contestant):
             TIMEOUTS="keep_alive: 5m, " if mode == "http" else "",
             POOL="pool: {max_idle: 256, idle_timeout: 5m}" if mode == "http" else "",
             SERVERS=", ".join(self.servers(origin)), POLICIES=self.policies,
-            GLOBAL=self.more,
+            GLOBAL=self.more, WORKERS=self.workers, ROUTES=f"routes: [{', '.join(self.routes)}]" if self.routes else "",
         )
         return [self.build.resolve() / "loomgate", "-f", path]
 
@@ -310,8 +332,6 @@ class Relay(Contestant):
     name = "relay"
 
     def why_not(self, mode, log):
-        if log:
-            return "a relay has no log"
         return None if (self.build / "relay").exists() else f"{self.build}/relay is not built"
 
     def command(self, mode, log, port, origin, folder, sink):

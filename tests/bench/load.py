@@ -1,14 +1,19 @@
-"""What the proxies are loaded with: wrk, many idle clients, many clients at once."""
+"""What the proxies are loaded with: wrk, a constant rate, many idle or stalled clients, many clients at once."""
 
+import contextlib
+import json
 import re
 import select
 import socket
 import subprocess
 import time
 
-from contestants import cpus, pinned
+from contestants import cpu_ns, cpus, pinned
 
 REQUEST = b"GET /size/1k HTTP/1.1\r\nHost: localhost\r\n\r\n"
+STALLED_REQUEST = b"GET /size/512k HTTP/1.1\r\nHost: localhost\r\n\r\n"
+STALLED_WINDOW, STALLED_SEGMENT = 4096, 1400
+allowed = {cpus()[1]}  # where the load runs
 UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6}
 
 
@@ -31,13 +36,45 @@ class Result:
         return float(match[1]) * UNITS[match[2]]
 
 
+@contextlib.contextmanager
+def on_cpus(others):
+    """The load runs on these CPUs meanwhile."""
+    usual = set(allowed)
+    allowed.update(others)
+    try:
+        yield
+    finally:
+        allowed.intersection_update(usual)
+
+
+def run_tool(command, seconds):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, preexec_fn=pinned(*allowed))
+    if done.returncode != 0:
+        raise RuntimeError(f"{command[0]} failed: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
 def run_wrk(port, path, connections, seconds, *args):
-    """One thread of wrk on the load's CPU."""
+    """One thread of wrk, as many requests as go through."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", *args, f"http://127.0.0.1:{port}{path}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, preexec_fn=pinned(cpus()[1]))
-    if done.returncode != 0 or "requests in" not in done.stdout:
-        raise RuntimeError(f"wrk failed: {done.stdout}{done.stderr}")
-    return Result(done.stdout)
+    return Result(run_tool(command, seconds))
+
+
+def run_pace(build, one, path, connections, seconds, *args, warm_seconds=1):
+    """pace.c: its figures, latencies counted from when a request was due; and the proxy's CPU a request, without what
+    it costs to open and close the connections."""
+    command = [f"{build}/pace", "-k", f"-c{connections}", f"-s{seconds}", f"-w{warm_seconds}", *args,
+               f"127.0.0.1:{one.port}", path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                          preexec_fn=pinned(*allowed)) as pace:
+        if pace.stdout.readline() != "counting\n":
+            raise RuntimeError("pace failed")
+        before = cpu_ns(one.pid)
+        text = pace.stdout.readline()
+        used = cpu_ns(one.pid) - before
+        pace.stdin.close()
+    result = json.loads(text)
+    return result | {"cpu_us": used / 1000 / max(result["requests"], 1)}
 
 
 def fetch(port, target):
@@ -82,6 +119,20 @@ def open_idle(port, count):
         sock = socket.create_connection(("127.0.0.1", port), 10)
         sock.sendall(REQUEST)
         read_answer(sock)
+        clients.append(sock)
+    return clients
+
+
+def open_stalled(port, count):
+    """Clients that asked for a large answer and read none of it, with the small segments and window of a slow line."""
+    clients = []
+    for _ in range(count):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STALLED_WINDOW)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, STALLED_SEGMENT)
+        sock.settimeout(10)
+        sock.connect(("127.0.0.1", port))
+        sock.sendall(STALLED_REQUEST)
         clients.append(sock)
     return clients
 

@@ -18,7 +18,6 @@ import argparse
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 
@@ -26,18 +25,13 @@ sys.dont_write_bytecode = True
 
 import contestants as field  # noqa: E402  (after the bytecode switch)
 import load  # noqa: E402
+from origin import Origin  # noqa: E402
 
 COUNT_MOST, P99_MOST = 0.01, 0.05
 DELAYED_RUNS = 6
 DELAYED_MORE = 2  # so many times the connections: an answer takes longer
 SETTLE_FRAMES = 15  # behind the load, until the last of it is counted
 WINDOW_MORE = 20  # seconds that the window is longer than the run
-
-
-def start_origin(build):
-    origin = subprocess.Popen([f"{build}/origin", "-w", "127.0.0.1:0"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                              text=True, preexec_fn=field.pinned(field.cpus()[1]))
-    return origin, int(origin.stdout.readline().split()[2].rsplit(":", 1)[1])
 
 
 class Run:
@@ -97,16 +91,12 @@ def main():
     parser.add_argument("--only", choices=["fast", "delays"])
     options = parser.parse_args()
     os.sched_setaffinity(0, {field.cpus()[1]})
-    origin, port = start_origin(options.build)
     off = False
-    try:
+    with Origin(options.build) as origin:
         if options.only != "delays":
-            off |= check_fast(options, port)
+            off |= check_fast(options, origin.port)
         if options.only != "fast":
-            off |= check_delays(options, port)
-    finally:
-        origin.terminate()
-        origin.wait()
+            off |= check_delays(options, origin.port)
     return 1 if off else 0
 
 

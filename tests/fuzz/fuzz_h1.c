@@ -1,5 +1,6 @@
 /* fuzz_h1.c: any bytes as HTTP/1, either role: never a crash, the same account however the bytes are cut, and what
- * LoomGate would send on is a message that it would itself receive as the same one.
+ * LoomGate would send on is a message that it would itself receive as the same one. In one piece a plain head is read
+ * at once, byte by byte by scanner and llhttp: so the two ways are compared as well.
  *
  * The first byte chooses: bit 0 the role, 1-2 the method asked, 3 an upgrade asked, 4 small limits; the second one the
  * place of a cut. */

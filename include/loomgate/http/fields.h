@@ -52,7 +52,9 @@ struct field {
 struct fields {
     struct field *v;
     uint32_t count, room;
+    uint32_t ids; /* the bit of every known id that was ever added, so that what is not there need not be looked for */
 };
+_Static_assert(FIELD_COUNT <= 32, "struct fields has a bit for each id");
 
 /* The id of a name, in any case of letters; FIELD_OTHER when it is not in the table. Cost: one look at length and a few
  * bytes. */
@@ -63,6 +65,11 @@ struct field *fields_find(const struct fields *f, enum field_id id);
 struct field *fields_find_name(const struct fields *f, struct slice name);
 /* Appends; false when `room` is used up. The slices are borrowed. */
 bool fields_add(struct fields *f, struct slice name, struct slice value);
+bool fields_add_known(struct fields *f, enum field_id id, struct slice value);
+/* Whether a field of that id was added, dropped since or not. */
+static inline bool fields_had(const struct fields *f, enum field_id id) {
+    return f->ids >> id & 1;
+}
 /* Marks every field of that id / name as dropped; returns how many. */
 unsigned fields_drop(struct fields *f, enum field_id id);
 unsigned fields_drop_name(struct fields *f, struct slice name);
@@ -73,7 +80,14 @@ bool fields_list_has(const struct fields *f, enum field_id id, struct slice toke
 bool field_may_trail(struct slice name);
 
 /* Tables of characters (RFC 9110 section 5.6.2 and 5.5). */
+extern const bool token_chars[256];        /* tchar */
 bool slice_is_token(struct slice s);       /* one or more tchar */
 bool slice_is_field_value(struct slice s); /* HTAB, SP, VCHAR, obs-text; may be empty */
+/* How many tchar there are at the front of bytes among which there is some other one. */
+static inline size_t token_length(const char *p) {
+    const char *at = p;
+    while (token_chars[(unsigned char)*at++]) continue;
+    return (size_t)(at - p) - 1;
+}
 
 #endif

@@ -5,7 +5,7 @@
  *     +------- anything against the law -----+--> (H1_ERROR), and nothing after it
  *
  * A head is parsed only when all of it is there, in one piece: the caller keeps what H1_MORE left in `in` and
- * presents it again with more bytes behind it; bytes already looked at are not scanned twice. Controls, bare CR and
+ * presents it again with more bytes behind it; bytes already looked at are not scanned each time. Controls, bare CR and
  * LF and over-long heads are refused as soon as they are seen. */
 #ifndef LOOMGATE_HTTP_H1_CODEC_H
 #define LOOMGATE_HTTP_H1_CODEC_H

@@ -88,15 +88,16 @@ struct exchange {
     struct waiter *waiter;               /* in QUEUE */
     struct metrics_answer *metrics;      /* in COLLECT, and in ANSWER until all of them are sent */
     uint64_t queued_us, queue_us;        /* since when it waits; how long it has waited in all, UINT64_MAX: never */
-    struct addr local;
     struct slice id;
     uint64_t start_us, unix_us, first_byte_us, connect_us; /* UINT64_MAX: not yet */
     uint64_t asked_us; /* when the server had been sent the whole request; 0: not yet */
     uint64_t body_in, bytes_in, bytes_out;
-    struct access_try tries[ACCESS_TRIES_MAX];
     unsigned try_count;
     struct list node; /* among the worker's exchanges */
     struct task grave;
+    /* What follows is not zeroed at birth. */
+    struct access_try tries[ACCESS_TRIES_MAX];
+    struct addr local;
     char id_room[REQUEST_ID_MAX];
     struct addr peer; /* the client's */
     _Alignas(16) char arena_room[];

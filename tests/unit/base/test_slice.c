@@ -27,6 +27,21 @@ static void test_equal(void **state) {
     assert_true(slice_eq_nocase(none, none));
 }
 
+/* Every two bytes at every place of words of every length up to some: they are compared several at a time. */
+static void test_equal_in_any_case(void **state) {
+    (void)state;
+    for (size_t n = 1; n <= 19; n++)
+        for (size_t at = 0; at < n; at++)
+            for (unsigned pair = 0; pair < 256 * 256; pair++) {
+                char a[] = "abcXYZ-09_@[`{~\xff\x80\xdfq", b[] = "ABCxyz-09_@[`{~\xff\x80\xdfQ";
+                a[at] = (char)(pair >> 8);
+                b[at] = (char)(pair & 0xff);
+                bool same = ascii_lower(a[at]) == ascii_lower(b[at]);
+                if (slice_eq_nocase(slice_from(a, n), slice_from(b, n)) != same)
+                    fail_msg("%02x and %02x at %zu of %zu", pair >> 8, pair & 0xff, at, n);
+            }
+}
+
 static void test_ends(void **state) {
     (void)state;
     assert_true(slice_has_prefix(SLICE("abc"), SLICE("ab")));
@@ -146,9 +161,10 @@ static void test_distance(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_equal),    cmocka_unit_test(test_ends),  cmocka_unit_test(test_trim),
-        cmocka_unit_test(test_find),     cmocka_unit_test(test_split), cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_distance),
+        cmocka_unit_test(test_equal),   cmocka_unit_test(test_equal_in_any_case),
+        cmocka_unit_test(test_ends),    cmocka_unit_test(test_trim),
+        cmocka_unit_test(test_find),    cmocka_unit_test(test_split),
+        cmocka_unit_test(test_numbers), cmocka_unit_test(test_distance),
     };
     return cmocka_run_group_tests_name("slice", tests, NULL, NULL);
 }

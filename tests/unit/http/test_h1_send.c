@@ -69,7 +69,7 @@ static void trailers_follow_the_last_chunk(void **state) {
     struct field v[] = {{SLICE("X-Sum"), SLICE("42"), FIELD_OTHER, false},
                         {SLICE("X-Dropped"), SLICE("no"), FIELD_OTHER, true},
                         {SLICE("X-Empty"), SLICE(""), FIELD_OTHER, false}};
-    struct fields trailers = {v, 3, 3};
+    struct fields trailers = {.v = v, .count = 3, .room = 3};
     struct message m = bed_response(200, BODY_CHUNKED, 0);
     bed_send_head(&m, false);
     bed_send_body("x", false);
@@ -81,7 +81,7 @@ static void trailers_behind_a_length_are_left_out(void **state) {
     (void)state;
     ask_get();
     struct field v[] = {{SLICE("X-Sum"), SLICE("42"), FIELD_OTHER, false}};
-    struct fields trailers = {v, 1, 1};
+    struct fields trailers = {.v = v, .count = 1, .room = 1};
     struct message m = bed_response(200, BODY_LENGTH, 1);
     bed_send_head(&m, false);
     bed_send_body("x", false);

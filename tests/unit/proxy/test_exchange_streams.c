@@ -63,7 +63,7 @@ static void a_response_goes_piece_by_piece(void **state) {
 static void trailers_go_both_ways(void **state) {
     (void)state;
     struct field v[] = {{SLICE("X-Sum"), SLICE("42"), FIELD_OTHER, false}};
-    const struct fields trailers = {v, 1, 1};
+    const struct fields trailers = {.v = v, .count = 1, .room = 1};
     begin_put(BODY_CHUNKED, 0);
     fake_body(&pb.front, "abc");
     pb.front.request_ended = true;
