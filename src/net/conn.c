@@ -356,6 +356,11 @@ static void conn_take(struct conn *c, size_t n) {
     conn_note_unseen(c);
 }
 
+static void conn_note_full_read(struct conn *c) {
+    c->full_reads++; /* sixteen of them are none */
+    if (!c->full_reads && c->read_level < CONN_READ_LEVELS) c->read_level++;
+}
+
 _Static_assert(CONN_READ_FIRST << CONN_READ_LEVELS == LOOP_READ_SIZE, "the highest level fills the loop's buffer");
 
 static void conn_on_readable(struct conn *c) {
@@ -383,7 +388,7 @@ static void conn_on_readable(struct conn *c) {
         return;
     }
     c->bytes_in += (uint64_t)n;
-    if ((size_t)n == size && !++c->full_reads && c->read_level < CONN_READ_LEVELS) c->read_level++;
+    if ((size_t)n == size) conn_note_full_read(c);
     if (c->state == CONN_OPEN) conn_moved(c); /* what is only thrown away keeps nothing alive */
     if (c->events) conn_take(c, (size_t)n);
 }
@@ -417,7 +422,10 @@ void conn_pause(struct conn *c) {
 void conn_resume(struct conn *c) {
     if (!c->paused) return;
     c->paused = false;
-    if ((uint16_t)(clock_ms(c) - c->paused_ms) >= CONN_SLOW_MS) c->read_level = c->full_reads = 0;
+    if ((uint16_t)(clock_ms(c) - c->paused_ms) >= CONN_SLOW_MS) {
+        c->read_level = 0;
+        c->full_reads = 0;
+    }
     if (c->state != CONN_OPEN || c->error_number) return;
     if (!c->eof) conn_watch(c, true, c->writing);
     if ((c->in.bytes && !c->in_read) || (c->eof && !c->eof_told)) conn_defer(c);

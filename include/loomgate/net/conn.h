@@ -30,7 +30,7 @@ enum conn_close_how {
 enum { CONN_HIGH_MARK = 4096, CONN_DRAIN_US = 30000000, CONN_LINGER_US = 2000000 };
 
 /* What is read at once may have to be kept, where it goes on to a peer that takes nothing: so at first it is little. It
- * is doubled after each eight reads that were filled, up to LOOP_READ_SIZE; a pause of SLOW_MS or longer, such as a
+ * is doubled after each sixteen reads that were filled, up to LOOP_READ_SIZE; a pause of SLOW_MS or longer, such as a
  * slow peer's, begins anew. */
 enum { CONN_READ_FIRST = 16384, CONN_READ_LEVELS = 4, CONN_SLOW_MS = 20 };
 
@@ -75,7 +75,7 @@ struct conn {
     bool yielded : 1;
     bool unseen : 1;        /* bytes are kept that the owner has not been offered since it paused */
     uint8_t read_level : 3; /* CONN_READ_FIRST << level bytes are read at once */
-    uint8_t full_reads : 3; /* at this level, so many reads have found as many */
+    uint8_t full_reads : 4; /* at this level, so many reads have found as many */
     bool only_flush : 1;    /* the task waits for output alone: in vain once that has gone */
     uint64_t bytes_in, bytes_out;
 };
