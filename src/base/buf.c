@@ -59,16 +59,14 @@ void buf_init(struct buf *b) {
 }
 
 void buf_clear(struct buf *b, struct chunk_pool *pool) {
-    struct chunk *last = b->last;
+    struct chunk *c = buf_first(b);
+    if (c) b->last->next = NULL; /* the ring is opened */
     *b = (struct buf){0};
-    if (!last) return;
-    struct chunk *c = last->next;
-    while (c != last) {
+    while (c) {
         struct chunk *next = c->next;
         chunk_free(c, pool);
         c = next;
     }
-    chunk_free(last, pool);
 }
 
 char *buf_reserve(struct buf *b, struct chunk_pool *pool, size_t n) {

@@ -150,10 +150,12 @@ void conn_close(struct conn *c, enum conn_close_how how) {
 
 /* --- writing ---------------------------------------------------------------------------------------------------- */
 
+_Static_assert(EHWPOISON <= UINT8_MAX, "error numbers are kept in a byte"); /* the highest of Linux */
+
 /* Records a failure; the owner hears of it at the end of the turn. */
 static void conn_break(struct conn *c, int error_number) {
     if (c->error_number) return;
-    c->error_number = (int16_t)error_number;
+    c->error_number = (uint8_t)error_number;
     buf_clear(&c->out, &conn_loop(c)->chunks);
     conn_watch(c, false, false);
     conn_defer(c);
@@ -162,7 +164,7 @@ static void conn_break(struct conn *c, int error_number) {
 /* The peer takes no more bytes. Where it matters what it sent before, that is read to its end, which is then told as
  * this error. */
 static void conn_stop_writing(struct conn *c, int error_number) {
-    c->write_error = (int16_t)error_number;
+    c->write_error = (uint8_t)error_number;
     buf_clear(&c->out, &conn_loop(c)->chunks);
     if (!c->reads_on || c->state != CONN_OPEN || c->eof)
         conn_break(c, error_number);
@@ -354,6 +356,13 @@ static void conn_take(struct conn *c, size_t n) {
     conn_note_unseen(c);
 }
 
+static void conn_note_full_read(struct conn *c) {
+    c->full_reads++; /* sixteen of them are none */
+    if (!c->full_reads && c->read_level < CONN_READ_LEVELS) c->read_level++;
+}
+
+_Static_assert(CONN_READ_FIRST << CONN_READ_LEVELS == LOOP_READ_SIZE, "the highest level fills the loop's buffer");
+
 static void conn_on_readable(struct conn *c) {
     if (c->yielded) return;
     if (c->paused) {
@@ -361,7 +370,8 @@ static void conn_on_readable(struct conn *c) {
         return;
     }
     if (c->unseen) return; /* it has been resumed in this turn */
-    ssize_t n = c->transport->read(c->io.fd, conn_loop(c)->read_buffer, LOOP_READ_SIZE);
+    const size_t size = (size_t)CONN_READ_FIRST << c->read_level;
+    ssize_t n = c->transport->read(c->io.fd, conn_loop(c)->read_buffer, size);
     if (n < 0) {
         if (errno != EAGAIN) conn_break(c, errno);
         return;
@@ -378,6 +388,7 @@ static void conn_on_readable(struct conn *c) {
         return;
     }
     c->bytes_in += (uint64_t)n;
+    if ((size_t)n == size) conn_note_full_read(c);
     if (c->state == CONN_OPEN) conn_moved(c); /* what is only thrown away keeps nothing alive */
     if (c->events) conn_take(c, (size_t)n);
 }
@@ -398,13 +409,23 @@ bool conn_has_input(const struct conn *c) {
     return c->in.bytes || recv(c->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
+static uint16_t clock_ms(const struct conn *c) {
+    return (uint16_t)(conn_loop(c)->now_us / 1000);
+}
+
 void conn_pause(struct conn *c) {
+    if (c->paused) return;
     c->paused = true;
+    c->paused_ms = clock_ms(c);
 }
 
 void conn_resume(struct conn *c) {
     if (!c->paused) return;
     c->paused = false;
+    if ((uint16_t)(clock_ms(c) - c->paused_ms) >= CONN_SLOW_MS) {
+        c->read_level = 0;
+        c->full_reads = 0;
+    }
     if (c->state != CONN_OPEN || c->error_number) return;
     if (!c->eof) conn_watch(c, true, c->writing);
     if ((c->in.bytes && !c->in_read) || (c->eof && !c->eof_told)) conn_defer(c);

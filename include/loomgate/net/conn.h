@@ -27,7 +27,12 @@ enum conn_close_how {
 };
 /* Above HIGH bytes kept for sending a connection is congested; on_drained comes when they are gone. DRAIN: how long
  * a closing connection may stand still with bytes to send; LINGER: how long it waits for the peer's FIN. */
-enum { CONN_HIGH_MARK = 16384, CONN_DRAIN_US = 30000000, CONN_LINGER_US = 2000000 };
+enum { CONN_HIGH_MARK = 4096, CONN_DRAIN_US = 30000000, CONN_LINGER_US = 2000000 };
+
+/* What is read at once may have to be kept, where it goes on to a peer that takes nothing: so at first it is little. It
+ * is doubled after each sixteen reads that were filled, up to LOOP_READ_SIZE; a pause of SLOW_MS or longer, such as a
+ * slow peer's, begins anew. */
+enum { CONN_READ_FIRST = 16384, CONN_READ_LEVELS = 4, CONN_SLOW_MS = 20 };
 
 struct conn;
 struct conn_events {
@@ -49,8 +54,9 @@ struct conn {
     struct deadline deadline;
     uint64_t timeout_us; /* of the deadline; renewed on movement when `renew` */
     struct task task;    /* a deferred event, a flush, or the grave: see `due` */
-    int16_t error_number;
-    int16_t write_error; /* nothing more can be sent; what the peer sent before is still read */
+    uint16_t paused_ms;  /* when the pause began, the low bits */
+    uint8_t error_number;
+    uint8_t write_error; /* nothing more can be sent; what the peer sent before is still read */
     uint8_t state;
     bool renew : 1;
     bool paused : 1;  /* the owner takes no bytes now */
@@ -67,8 +73,10 @@ struct conn {
     bool linger : 1;
     bool reads_on : 1;
     bool yielded : 1;
-    bool unseen : 1;     /* bytes are kept that the owner has not been offered since it paused */
-    bool only_flush : 1; /* the task waits for output alone: in vain once that has gone */
+    bool unseen : 1;        /* bytes are kept that the owner has not been offered since it paused */
+    uint8_t read_level : 3; /* CONN_READ_FIRST << level bytes are read at once */
+    uint8_t full_reads : 4; /* at this level, so many reads have found as many */
+    bool only_flush : 1;    /* the task waits for output alone: in vain once that has gone */
     uint64_t bytes_in, bytes_out;
 };
 /* Each idle client has one, without a buffer. */

@@ -159,6 +159,28 @@ static void large_reads_come_in_pieces(void **state) {
     assert_int_equal(owner.c->bytes_in, SIZE);
 }
 
+/* More is read at once while that goes on somewhere; who is paused for long begins anew. */
+static void reads_grow_with_the_flow(void **state) {
+    (void)state;
+    static char block[CONN_READ_FIRST * 2];
+    uint64_t end = loop_clock_us() + LOOP_PATIENCE_US;
+    peer_push(&peer, slice_from(block, sizeof block));
+    LOOP_UNTIL(&loop, owner.reads == 1);
+    assert_int_equal(owner.bytes, CONN_READ_FIRST);
+    while (owner.c->read_level < 2) {
+        peer_push(&peer, slice_from(block, sizeof block));
+        assert_true(loop_step(&loop, end));
+    }
+    conn_pause(owner.c);
+    loop.now_us += (CONN_SLOW_MS - 1) * 1000U;
+    conn_resume(owner.c);
+    assert_true(owner.c->read_level >= 2);
+    conn_pause(owner.c);
+    loop.now_us += CONN_SLOW_MS * 1000U;
+    conn_resume(owner.c);
+    assert_int_equal(owner.c->read_level, 0);
+}
+
 /* Whoever has much to do takes it in turns with the others: one piece a turn, in order, the end behind it. */
 static void a_yield_leaves_the_rest_to_the_next_turn(void **state) {
     (void)state;
@@ -505,6 +527,7 @@ int main(void) {
         PAIR(a_pause_inside_on_read_keeps_the_rest),
         PAIR(the_end_waits_behind_kept_bytes),
         PAIR(large_reads_come_in_pieces),
+        PAIR(reads_grow_with_the_flow),
         PAIR(a_yield_leaves_the_rest_to_the_next_turn),
         PAIR(closing_after_a_yield),
         PAIR(a_write_goes_out_at_once),
