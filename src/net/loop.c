@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { CLOCK_CHECK_US = 1000000, FIRST_LISTS = 32 };
+enum { CLOCK_CHECK_US = 1000000, FIRST_LISTS = 32, FIRST_EVENTS = 64 };
 /* Of the turns' latencies: reading the clock once more in each would cost what few look at. The longest turn is never
  * missed all the same: libev reads the clock before and after each wait, for its timers. */
 enum { SAMPLED_TURNS = 16, LATENCY_EPOCH_US = 10000000 };
@@ -136,10 +136,31 @@ static void on_idle(struct ev_loop *ev, ev_idle *w, int events) {
     (void)ev, (void)w, (void)events;
 }
 
+/* --- the order of a turn's events ------------------------------------------------------------------------------- */
+
+void loop_in_order(struct loop *loop, void (*run)(void *owner, int events), void *owner, int events) {
+    if (loop->arrived_count == loop->arrived_room) {
+        loop->arrived_room = loop->arrived_room ? loop->arrived_room * 2 : FIRST_EVENTS;
+        loop->arrived = xrealloc(loop->arrived, loop->arrived_room * sizeof *loop->arrived);
+    }
+    loop->arrived[loop->arrived_count++] = (struct loop_event){run, owner, events};
+}
+
+static void on_pending(struct ev_loop *ev) {
+    struct loop *loop = ev_userdata(ev);
+    ev_invoke_pending(ev);
+    while (loop->arrived_count) {
+        const struct loop_event *e = &loop->arrived[--loop->arrived_count];
+        e->run(e->owner, e->events);
+    }
+}
+
 void loop_init(struct loop *loop) {
     *loop = (struct loop){0};
     loop->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     LG_ASSERT(loop->ev != NULL);
+    ev_set_userdata(loop->ev, loop);
+    ev_set_invoke_pending_cb(loop->ev, on_pending);
     list_init(&loop->deferred);
     list_init(&loop->flushing);
     list_init(&loop->graveyard);
@@ -186,6 +207,7 @@ void loop_fini(struct loop *loop) {
     free(loop->lists);
     free(loop->latency);
     free(loop->read_buffer);
+    free(loop->arrived);
     ev_idle_stop(loop->ev, &loop->awake);
     ev_prepare_stop(loop->ev, &loop->turn_end);
     ev_check_stop(loop->ev, &loop->turn_start);

@@ -35,6 +35,13 @@ struct loop_timer {
 
 enum { LOOP_READ_SIZE = 256 * 1024 };
 
+/* Something that happened in this turn and waits for its place in the order. */
+struct loop_event {
+    void (*run)(void *owner, int events);
+    void *owner;
+    int events;
+};
+
 struct loop {
     struct ev_loop *ev;
     uint64_t now_us;  /* CLOCK_MONOTONIC, read once a turn */
@@ -47,6 +54,8 @@ struct loop {
     void (*on_all_closed)(struct loop *loop); /* the last of them has gone; may be NULL */
     struct slab conns;                        /* of conn.c, which sets it up */
 
+    struct loop_event *arrived; /* of this turn, the last one first */
+    unsigned arrived_count, arrived_room;
     struct list deferred, flushing, graveyard;
     struct list next;             /* for the start of the next turn */
     ev_idle awake;                /* active while there are such: then the loop does not wait */
@@ -65,6 +74,11 @@ void loop_fini(struct loop *loop);
 /* Until loop_stop() is called from inside. */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
+
+/* From a watcher's callback: `run` is called in this turn, in the order in which the kernel told of the descriptors.
+ * libev goes through the events of a turn from the last to the first: who asked first would always wait longest.
+ * `owner` must last until the turn's end (its grave). */
+void loop_in_order(struct loop *loop, void (*run)(void *owner, int events), void *owner, int events);
 
 void task_init(struct task *task, void (*run)(struct task *task));
 /* `task` runs at the end of this turn, after all callbacks that called for it have returned. */

@@ -4,6 +4,7 @@
 #include "../../support/loop_run.h"
 
 #include <time.h>
+#include <unistd.h>
 
 static struct loop loop;
 
@@ -190,6 +191,58 @@ static void a_cancelled_next_turn_lets_the_loop_sleep(void **state) {
     loop_turns(&loop, 2);
     assert_trail("");
     assert_false(ev_is_active(&loop.awake)); /* or it would spin */
+}
+
+/* --- the order of a turn's events ------------------------------------------------------------------------------- */
+
+enum { TELLERS = 40 }; /* libev takes 64 at a time */
+static struct teller {
+    ev_io io;
+    int ends[2];
+    int number;
+    struct teller *silences; /* in the same turn */
+    bool silent;
+} tellers[TELLERS];
+static int told[TELLERS], told_count;
+
+static void on_told(void *owner, int revents) {
+    struct teller *t = owner;
+    char byte;
+    assert_int_equal(revents, EV_READ);
+    if (t->silent) return;
+    assert_int_equal(read(t->ends[0], &byte, 1), 1);
+    told[told_count++] = t->number;
+    if (t->silences) t->silences->silent = true;
+}
+
+static void on_teller(struct ev_loop *ev, ev_io *w, int revents) {
+    (void)ev;
+    loop_in_order(&loop, on_told, w->data, revents);
+}
+
+/* All of them have something to read in one turn, the one with the highest number first. */
+static void events_come_in_the_order_of_the_kernel(void **state) {
+    (void)state;
+    told_count = 0;
+    for (int i = 0; i < TELLERS; i++) {
+        struct teller *t = &tellers[i];
+        *t = (struct teller){.number = i};
+        assert_int_equal(pipe(t->ends), 0);
+        ev_io_init(&t->io, on_teller, t->ends[0], EV_READ);
+        t->io.data = t;
+        ev_io_start(loop.ev, &t->io);
+    }
+    loop_settle(&loop);
+    tellers[TELLERS - 1].silences = &tellers[0];
+    for (int i = TELLERS; i-- > 0;) assert_int_equal(write(tellers[i].ends[1], "x", 1), 1);
+    LOOP_UNTIL(&loop, told_count >= TELLERS - 1);
+    assert_int_equal(told_count, TELLERS - 1); /* but for the one that was silenced meanwhile */
+    for (int i = 0; i < told_count; i++) assert_int_equal(told[i], TELLERS - 1 - i);
+    for (int i = 0; i < TELLERS; i++) {
+        ev_io_stop(loop.ev, &tellers[i].io);
+        close(tellers[i].ends[0]);
+        close(tellers[i].ends[1]);
+    }
 }
 
 /* --- the clock -------------------------------------------------------------------------------------------------- */
@@ -472,6 +525,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(the_next_turn_is_not_this_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(somebody_who_wants_the_next_turn_keeps_the_loop_awake, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_cancelled_next_turn_lets_the_loop_sleep, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(events_come_in_the_order_of_the_kernel, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_clock_is_read_each_turn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_wall_clock_goes_with_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(deadlines_pass_in_order, set_up, tear_down),
