@@ -78,7 +78,8 @@ static uint64_t next_count(struct slice *list) {
 
 static void take_window(struct breaker_window *w, const struct breaker_settings *s, uint64_t now_us,
                         const struct facts *f) {
-    struct slice requests = slice_of(facts_find(f, "window_requests")), errors = slice_of(facts_find(f, "window_errors"));
+    struct slice requests = slice_of(facts_find(f, "window_requests")),
+                 errors = slice_of(facts_find(f, "window_errors"));
     uint64_t newest = slice_number(s, now_us);
     if (facts_get_number(f, "window_us") != s->window_us) return;
     for (unsigned i = 0; i < BREAKER_SLICES; i++) {

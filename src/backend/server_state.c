@@ -93,7 +93,8 @@ bool server_take(struct server *s, const struct breaker_settings *breaker, uint6
     if (!address || strcmp(address, own) != 0) return false;
     take_health(s, now_us, f);
     breaker_take(&s->shared.breaker, &s->shared.window, breaker, now_us, f);
-    if (facts_find_number(f, "latency_us", UINT32_MAX, &latency_us)) latency_add(&s->shared.latency, now_us, latency_us);
+    if (facts_find_number(f, "latency_us", UINT32_MAX, &latency_us))
+        latency_add(&s->shared.latency, now_us, latency_us);
     take_ramp(s, now_us, f);
     return true;
 }

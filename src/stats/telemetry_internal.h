@@ -19,8 +19,8 @@ struct history {
     uint64_t passed[MEASURE_COUNT][HISTOGRAM_BLOCKS]; /* durations since the series came, by block */
     struct digest **slots;                            /* slot_count of them; NULL: no traffic then */
 
-    /* What the shards held already when the series came: another one's that had the id before. Less than nothing (modulo
-     * 2^64) of what it has brought from another process. */
+    /* What the shards held already when the series came: another one's that had the id before. Less than nothing
+     * (modulo 2^64) of what it has brought from another process. */
     uint64_t base_tallies[TALLY_COUNT];
     uint64_t *base_causes; /* NULL: nothing */
 };
