@@ -140,9 +140,15 @@ void acceptor_resume(struct acceptor *a) {
 }
 
 void acceptor_close(struct acceptor *a) {
-    if (a->io.fd < 0) return;
     uint32_t queued = a->backlog;
-    while (queued-- && accept_one(a) == ACCEPT_ONE) continue;
+    while (a->io.fd >= 0 && queued-- && accept_one(a) == ACCEPT_ONE) continue;
+    acceptor_abandon(a);
+}
+
+/* Another process may have the socket, too: then closing it does not end the kernel's watch of it. libev knows that,
+ * and begins its list anew when it is told of a descriptor that it does not watch. */
+void acceptor_abandon(struct acceptor *a) {
+    if (a->io.fd < 0) return;
     ev_io_stop(a->env->loop.ev, &a->io);
     deadline_cancel(&a->retry);
     a->paused = false;

@@ -190,18 +190,24 @@ bool listen_fds_take_group(struct listen_fds *l, const struct addr *a, bool any_
     return fill_up(group, workers, e);
 }
 
-static void close_unused(const struct listen_fd *l) {
+static void close_unused(struct listen_fd *l) {
     char text[ADDR_TEXT_MAX];
     addr_print(&l->addr, text);
     log_warn("socket_unused", "an inherited socket is closed: nothing is bound to its address",
              LOG_STR("address", text), LOG_STR("name", l->name));
-    close(l->fd);
+    close(take(l));
     if (addr_is_unix(&l->addr) && !listen_fds_is_lent(l)) unlink(l->addr.u.un.sun_path);
+}
+
+void listen_fds_end(struct listen_fds *l) {
+    for (unsigned i = 0; i < l->count; i++)
+        if (l->v[i].fd >= 0) close_unused(&l->v[i]);
+    listen_fds_fini(l);
 }
 
 void listen_fds_fini(struct listen_fds *l) {
     for (unsigned i = 0; i < l->count; i++)
-        if (l->v[i].fd >= 0) close_unused(&l->v[i]);
+        if (l->v[i].fd >= 0) close(take(&l->v[i]));
     free(l->v);
     free(l->names);
     *l = (struct listen_fds){0};

@@ -10,6 +10,10 @@
 #include "loomgate/runtime/watch.h"
 #include "loomgate/runtime/worker.h"
 
+#include <limits.h>
+
+#include "upgrade_internal.h"
+
 /* The metrics as text, for workers that ask. */
 struct scrapes {
     struct exposition *text;   /* the last one, as long as it is good enough for whoever asks; else NULL */
@@ -51,11 +55,18 @@ struct runtime {
     uint64_t start_us;
     struct deadline grace, pump, tick;
     struct scrapes scrapes;
-    struct list drains;    /* of drain.c: servers whose drain has a limit of time */
-    struct list taps;      /* of taps.c */
-    struct list overrides; /* of override.c */
+    struct list drains;          /* of drain.c: servers whose drain has a limit of time */
+    struct list taps;            /* of taps.c */
+    struct list overrides;       /* of override.c */
+    struct listen_fds inherited; /* that nobody has taken yet */
+    struct heir heir;            /* what the process before has given this one */
+    struct upgrade upgrade;      /* to another one */
+    uint64_t upgrades;           /* of the service */
+    char program[PATH_MAX];      /* that was started; "": it is not known */
+    bool is_alone;               /* no other process serves the same sockets */
     ev_signal signals[5];
-    bool pid_written;
+    FILE *pid_file;                    /* until it is written */
+    bool pid_written;                  /* it is ours to remove */
     const struct runtime_hooks *hooks; /* NULL: none */
     bool is_bound;                     /* on_bind was called */
 };
@@ -87,6 +98,18 @@ void reload_by_watch(struct runtime *r, const char *path);
 /* A tenure for each worker, with a reference each. */
 void reload_begin_order(struct runtime *r, struct order *o, struct snapshot *s);
 
+/* Whoever waits goes on: a reload, or else an upgrade. */
+void reloads_go_on(struct runtime *r);
+
+/* upgrade.c: finds out which program this is, before a chroot hides it. */
+void upgrade_init(struct runtime *r);
+/* No reload is under way or waits. */
+void upgrade_go_on(struct runtime *r);
+bool upgrade_holds_reloads(const struct runtime *r);
+/* The process is stopping: the new one, if it does not serve yet, is ended; with fini at once. */
+void upgrade_cancel(struct runtime *r);
+void upgrade_fini(struct runtime *r);
+
 /* reload_end.c: a reference to it is given back; after the last one it is freed, in a while. */
 void reload_release(struct runtime *r, struct snapshot *s);
 
@@ -109,6 +132,9 @@ struct backend *backend_find(const struct runtime *r, const char *name);
 /* override.c: another configuration is in force: its servers, some of them new, become what the file says, or what was
  * set against it. */
 void overrides_apply(struct runtime *r);
+/* override.c: as facts, each mark a line. override_take() is to be followed by overrides_apply(). */
+void overrides_print(const struct runtime *r, FILE *out);
+void override_take(struct runtime *r, const struct facts *f);
 /* override.c: forgets them all; the servers stay as they are. */
 void overrides_fini(struct runtime *r);
 

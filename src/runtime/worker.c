@@ -23,20 +23,20 @@ static void deliver_drained(struct mail *mail, void *receiver) {
     w->on_drained(w);
 }
 
-static void close_acceptor(struct acceptor *a) {
-    acceptor_close(a);
+static void close_acceptor(struct acceptor *a, void (*how)(struct acceptor *a)) {
+    how(a);
     list_remove(&a->node);
     free(a);
 }
 
-static void close_acceptors(struct worker *w) {
-    LIST_FOR (node, &w->acceptors) close_acceptor(LIST_ENTRY(node, struct acceptor, node));
+static void close_acceptors(struct worker *w, void (*how)(struct acceptor *a)) {
+    LIST_FOR (node, &w->acceptors) close_acceptor(LIST_ENTRY(node, struct acceptor, node), how);
 }
 
 static void deliver_drain(struct mail *mail, void *receiver) {
     struct worker *w = receiver;
     (void)mail;
-    close_acceptors(w);
+    close_acceptors(w, acceptor_close);
     w->env.draining = true;
     clients_shutdown(&w->env);
     check_drained(w);
@@ -47,7 +47,7 @@ static void deliver_drain(struct mail *mail, void *receiver) {
 static void deliver_hand_over(struct mail *mail, void *receiver) {
     struct worker *w = receiver;
     (void)mail;
-    close_acceptors(w);
+    close_acceptors(w, acceptor_close);
     w->env.draining = true;
     check_drained(w);
 }
@@ -64,7 +64,7 @@ static void deliver_stop(struct mail *mail, void *receiver) {
     (void)mail;
     w->told_drained = true; /* nobody waits for it any more, and the worker is about to be freed */
     w->env.draining = true;
-    close_acceptors(w);
+    close_acceptors(w, acceptor_abandon);
     clients_abort(&w->env);
     loop_stop(&w->env.loop);
 }
@@ -194,7 +194,7 @@ void worker_switch(struct worker *w, const struct order *o) {
     struct tenure *before = w->env.tenure;
     LIST_FOR (node, &w->acceptors) {
         struct acceptor *a = LIST_ENTRY(node, struct acceptor, node);
-        if (!is_ordered(o, a->bind)) close_acceptor(a);
+        if (!is_ordered(o, a->bind)) close_acceptor(a, acceptor_close);
     }
     bool was_empty = before && before->clients == 0;
     w->env.tenure = o->tenures[w->index];
@@ -242,7 +242,7 @@ void worker_stop(struct worker *w) {
 
 void worker_fini(struct worker *w) {
     w->told_drained = true;
-    close_acceptors(w);
+    close_acceptors(w, acceptor_abandon);
     mailbox_deliver(&w->box); /* what waiters were granted at the last moment */
     mailbox_fini(&w->box);
     env_fini(&w->env);

@@ -49,7 +49,10 @@ struct listen_group {
 LG_MUST_CHECK bool listen_fds_take_group(struct listen_fds *l, const struct addr *a, bool any_family,
                                          const char *frontend, unsigned workers, struct listen_group *group,
                                          struct error *e);
-/* Closes what nobody took, and says so on the log. Files that the process before has left there are removed. */
+/* Nothing will be taken any more: closes what is left, says so on the log, and removes files that were the process
+ * before's. */
+void listen_fds_end(struct listen_fds *l);
+/* The same without a word, and without removing files: the process before goes on. */
 void listen_fds_fini(struct listen_fds *l);
 
 #endif

@@ -199,7 +199,7 @@ static void child_removes_files(void) {
     set_environment(getpid(), "2", "control/:lent-control/");
     CHECK(listen_fds_init(&l, &e));
     CHECK(!listen_fds_is_lent(&l.v[0]) && listen_fds_is_lent(&l.v[1]));
-    listen_fds_fini(&l);
+    listen_fds_end(&l);
     CHECK(access(file[0], F_OK) != 0 && unlink(file[1]) == 0 && rmdir(path) == 0);
 }
 
