@@ -292,7 +292,7 @@ static bool shut_down(void *owner, struct runtime *r, struct error *e) {
 }
 
 static void whoever_commands_it_may_stop_it(void **state) {
-    static const struct runtime_hooks graceful = {NULL, shut_down, on_stop_nothing};
+    static const struct runtime_hooks graceful = {.on_bind = shut_down, .on_stop = on_stop_nothing};
     (void)state;
     hooks = &graceful;
     spawn(make_config());
