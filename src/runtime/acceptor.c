@@ -145,13 +145,12 @@ void acceptor_close(struct acceptor *a) {
     acceptor_abandon(a);
 }
 
-/* Another process may have the socket, too: then closing it does not end the kernel's watch of it. libev knows that,
- * and begins its list anew when it is told of a descriptor that it does not watch. */
 void acceptor_abandon(struct acceptor *a) {
     if (a->io.fd < 0) return;
     ev_io_stop(a->env->loop.ev, &a->io);
     deadline_cancel(&a->retry);
     a->paused = false;
+    loop_forget_fd(&a->env->loop, a->io.fd); /* another process may have it, too */
     close(a->io.fd);
     a->io.fd = -1;
 }

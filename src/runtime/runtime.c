@@ -11,9 +11,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* PUMP: so often queues are looked at for what only time changes, such as a breaker that lets probes through.
+/* LINGER: who has just connected to a control socket that is handed over has so long to say what it wants.
+ * PUMP: so often queues are looked at for what only time changes, such as a breaker that lets probes through.
  * TICK: so often is taken what the workers have measured. */
-enum { LOG_PATIENCE_MS = 1000, DESCRIPTORS_ELSEWHERE = 64, PUMP_US = 100000, TICK_US = 1000000 };
+enum { LOG_PATIENCE_MS = 1000, DESCRIPTORS_ELSEWHERE = 64, PUMP_US = 100000, TICK_US = 1000000, LINGER_US = 1000000 };
 
 /* --- health checks ---------------------------------------------------------------------------------------------- */
 
@@ -49,7 +50,15 @@ static void stop_now(struct runtime *r) {
 
 static void on_drained(struct worker *w) {
     struct runtime *r = w->owner;
-    if (++r->drained == r->worker_count) stop_now(r);
+    if (++r->drained < r->worker_count) return;
+    if (r->state == RUNTIME_HANDED_OVER)
+        deadline_set(&r->loop, &r->linger, LINGER_US);
+    else
+        stop_now(r);
+}
+
+static void on_linger_over(struct deadline *d) {
+    stop_now(LG_CONTAINER_OF(d, struct runtime, linger));
 }
 
 static void on_grace_over(struct deadline *d) {
@@ -74,6 +83,7 @@ void runtime_shutdown(struct runtime *r, bool now) {
                LOG_INT("grace_s", grace_us / 1000000));
     for (unsigned i = 0; i < r->worker_count; i++) worker_drain(r->workers[i]);
     deadline_set(&r->loop, &r->grace, grace_us);
+    if (deadline_is_set(&r->linger)) stop_now(r);
 }
 
 /* A second signal means: at once. */
@@ -289,6 +299,7 @@ static void runtime_stop(struct runtime *r) {
     deadline_cancel(&r->grace);
     deadline_cancel(&r->pump);
     deadline_cancel(&r->tick);
+    deadline_cancel(&r->linger);
     overrides_fini(r);
     mailbox_fini(&r->box);
     loop_fini(&r->loop);
@@ -304,6 +315,7 @@ static void runtime_init(struct runtime *r, const struct runtime_source *source)
     deadline_init(&r->grace, on_grace_over);
     deadline_init(&r->pump, on_pump);
     deadline_init(&r->tick, on_tick);
+    deadline_init(&r->linger, on_linger_over);
     list_init(&r->drains);
     scrapes_init(r);
     list_init(&r->taps);

@@ -53,7 +53,7 @@ struct runtime {
     enum runtime_state state;
     int fd_ceiling;
     uint64_t start_us;
-    struct deadline grace, pump, tick;
+    struct deadline grace, pump, tick, linger;
     struct scrapes scrapes;
     struct list drains;          /* of drain.c: servers whose drain has a limit of time */
     struct list taps;            /* of taps.c */
