@@ -2,8 +2,8 @@
 #include "loomgate/config/config.h"
 #include "loomgate/config/diagnose.h"
 #include "loomgate/control/server.h"
+#include "loomgate/runtime/heir.h"
 #include "loomgate/runtime/runtime.h"
-#include "loomgate/runtime/upgrade.h"
 
 #include <cjson/cJSON.h>
 #include <ev.h>
@@ -165,7 +165,7 @@ static void decline(struct diagnostics *d) {
                  one->text);
     else if (one)
         snprintf(why, sizeof why, "%s", one->text);
-    upgrade_decline(why);
+    heir_decline(why);
 }
 
 static int load_and_serve(const struct arguments *a) {

@@ -1,4 +1,7 @@
 /* heir.c: the new process's side of an upgrade (the picture is in upgrade.h): what it says to the old one. */
+#include "loomgate/runtime/heir.h"
+
+#include "loomgate/base/slice.h"
 #include "loomgate/runtime/spawn.h"
 
 #include <errno.h>
@@ -7,8 +10,6 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include "upgrade_internal.h"
 
 static bool take_number(struct slice *rest, int *fd) {
     struct slice part;
@@ -46,35 +47,35 @@ static bool say(const struct heir *h, const char *text) {
 
 /* No longer than the old one would wait for this one. */
 static bool hear(const struct heir *h, const char *wanted) {
-    char text[UPGRADE_MESSAGE_MAX];
+    char text[HEIR_MESSAGE_MAX];
     struct pollfd p = {.fd = h->channel, .events = POLLIN};
     int ready;
-    do ready = poll(&p, 1, UPGRADE_LIMIT_US / 1000);
+    do ready = poll(&p, 1, HEIR_LIMIT_US / 1000);
     while (ready < 0 && errno == EINTR);
     ssize_t n = ready > 0 ? recv(h->channel, text, sizeof text, MSG_DONTWAIT) : -1;
     return n > 0 && slice_is(slice_from(text, (size_t)n), wanted);
 }
 
 FILE *heir_ask_state(struct heir *h) {
-    if (!say(h, UPGRADE_SAYS_STATE) || !hear(h, UPGRADE_SAYS_STATE)) return NULL;
+    if (!say(h, HEIR_SAYS_STATE) || !hear(h, HEIR_SAYS_STATE)) return NULL;
     FILE *in = lseek(h->state_fd, 0, SEEK_SET) == 0 ? fdopen(h->state_fd, "r") : NULL;
     if (in) h->state_fd = -1; /* fclose() closes it */
     return in;
 }
 
 void heir_say_serving(struct heir *h) {
-    say(h, UPGRADE_SAYS_SERVING);
+    say(h, HEIR_SAYS_SERVING);
     heir_close(h);
 }
 
 void heir_say_failed(struct heir *h, const char *why) {
-    char text[UPGRADE_MESSAGE_MAX];
-    snprintf(text, sizeof text, UPGRADE_SAYS_FAILED "%s", why);
+    char text[HEIR_MESSAGE_MAX];
+    snprintf(text, sizeof text, HEIR_SAYS_FAILED "%s", why);
     say(h, text);
     heir_close(h);
 }
 
-void upgrade_decline(const char *why) {
+void heir_decline(const char *why) {
     struct heir h;
     heir_open(&h);
     if (heir_is_one(&h)) heir_say_failed(&h, why);

@@ -3,6 +3,7 @@
 
 #include "loomgate/base/event.h"
 #include "loomgate/runtime/privileges.h"
+#include "loomgate/runtime/upgrade.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -4,6 +4,7 @@
 
 #include "loomgate/backend/health.h"
 #include "loomgate/runtime/binds.h"
+#include "loomgate/runtime/heir.h"
 #include "loomgate/runtime/metrics_page.h"
 #include "loomgate/runtime/notify.h"
 #include "loomgate/runtime/runtime.h"
@@ -11,8 +12,6 @@
 #include "loomgate/runtime/worker.h"
 
 #include <limits.h>
-
-#include "upgrade_internal.h"
 
 /* The metrics as text, for workers that ask. */
 struct scrapes {
@@ -24,6 +23,22 @@ struct scrapes {
     struct deadline stale;     /* then `text` is not good enough any more */
     uint64_t start_unix_us;    /* when the process began to serve; 0: nobody has asked yet */
     struct list waiting;       /* of struct worker, by `asking` */
+};
+
+struct upgrade_result; /* upgrade.h */
+
+/* To another process: the picture is in upgrade.h. All zero: there is none. */
+struct upgrade {
+    enum upgrade_phase { UPGRADE_NONE, UPGRADE_WAITS, UPGRADE_STARTS, UPGRADE_ENDS, UPGRADE_OVER } phase;
+    pid_t pid;                    /* of the new one */
+    int channel, state_fd, pidfd; /* from STARTS on, and no more when it has failed */
+    ev_io heard, ended;           /* of the channel, and the new one's end */
+    struct loop_timer limit;      /* until it must serve */
+    char why[HEIR_MESSAGE_MAX];   /* that it is not going to: its own sentence, or ours */
+    bool is_own;                  /* its own */
+    void (*done)(void *arg, const struct upgrade_result *result);
+    void *arg;
+    uint64_t began_us;
 };
 
 struct runtime {
@@ -109,6 +124,11 @@ bool upgrade_holds_reloads(const struct runtime *r);
 /* The process is stopping: the new one, if it does not serve yet, is ended; with fini at once. */
 void upgrade_cancel(struct runtime *r);
 void upgrade_fini(struct runtime *r);
+
+/* upgrade_state.c: the state of everything, as lines of facts. What is taken is applied before the workers start;
+ * false: it was not whole, or nothing like that. */
+void upgrade_print(struct runtime *r, FILE *out);
+bool upgrade_take(struct runtime *r, FILE *in);
 
 /* reload_end.c: a reference to it is given back; after the last one it is freed, in a while. */
 void reload_release(struct runtime *r, struct snapshot *s);

@@ -1,5 +1,7 @@
 /* upgrade.c: the old process's side of an upgrade: starts the new one, and goes, or goes on. The picture is in the
  * header. */
+#include "loomgate/runtime/upgrade.h"
+
 #include "loomgate/base/event.h"
 #include "loomgate/runtime/spawn.h"
 
@@ -46,7 +48,7 @@ static void stop_hearing(struct runtime *r) {
 /* It is as if nothing had been. */
 static void fail(struct runtime *r) {
     struct upgrade *u = &r->upgrade;
-    char why[UPGRADE_MESSAGE_MAX];
+    char why[HEIR_MESSAGE_MAX];
     snprintf(why, sizeof why, "%s", u->why);
     enum upgrade_outcome outcome = u->is_own ? UPGRADE_DECLINED : UPGRADE_FAILED;
     event_warn("upgrade_failed", why, LOG_INT("pid", u->pid));
@@ -120,18 +122,18 @@ static bool give_state(struct runtime *r) {
     if (!out) return false;
     upgrade_print(r, out);
     bool ok = fclose(out) == 0;
-    return ok && send(u->channel, UPGRADE_SAYS_STATE, strlen(UPGRADE_SAYS_STATE), MSG_NOSIGNAL | MSG_DONTWAIT) > 0;
+    return ok && send(u->channel, HEIR_SAYS_STATE, strlen(HEIR_SAYS_STATE), MSG_NOSIGNAL | MSG_DONTWAIT) > 0;
 }
 
 static void on_message(struct runtime *r, struct slice text) {
     struct upgrade *u = &r->upgrade;
-    const struct slice failed = SLICE(UPGRADE_SAYS_FAILED);
-    if (slice_is(text, UPGRADE_SAYS_STATE)) {
+    const struct slice failed = SLICE(HEIR_SAYS_FAILED);
+    if (slice_is(text, HEIR_SAYS_STATE)) {
         if (!give_state(r)) note_why(u, "the state could not be handed over: %s", strerror(errno));
     } else if (slice_has_prefix(text, failed) && text.n > failed.n) {
         u->is_own = !u->why[0];
         note_why(u, "%.*s", (int)(text.n - failed.n), text.p + failed.n);
-    } else if (slice_is(text, UPGRADE_SAYS_SERVING) && u->phase == UPGRADE_STARTS && !has_ended(u)) {
+    } else if (slice_is(text, HEIR_SAYS_SERVING) && u->phase == UPGRADE_STARTS && !has_ended(u)) {
         hand_over(r);
     }
     if (u->why[0] && !u->is_own && u->phase == UPGRADE_STARTS) put_end_to(u);
@@ -140,7 +142,7 @@ static void on_message(struct runtime *r, struct slice text) {
 /* One message. False: there is none now, or no more ever. */
 static bool hear(struct runtime *r) {
     struct upgrade *u = &r->upgrade;
-    char text[UPGRADE_MESSAGE_MAX];
+    char text[HEIR_MESSAGE_MAX];
     ssize_t n = u->channel >= 0 ? recv(u->channel, text, sizeof text, MSG_DONTWAIT) : -1;
     if (n == 0) ev_io_stop(r->loop.ev, &u->heard); /* it has closed its end; its own follows */
     if (n > 0) on_message(r, slice_from(text, (size_t)n));
@@ -227,7 +229,7 @@ static void watch(struct runtime *r) {
     ev_io_set(&u->ended, u->pidfd, EV_READ);
     ev_io_start(r->loop.ev, &u->heard);
     ev_io_start(r->loop.ev, &u->ended);
-    timer_set(&r->loop, &u->limit, limit_us ? limit_us : UPGRADE_LIMIT_US);
+    timer_set(&r->loop, &u->limit, limit_us ? limit_us : HEIR_LIMIT_US);
 }
 
 static void begin(struct runtime *r) {

@@ -91,8 +91,8 @@ void timer_set(struct loop *loop, struct loop_timer *t, uint64_t delay_us);
 void timer_cancel(struct loop_timer *t);
 bool timer_is_set(const struct loop_timer *t);
 
-/* Before a descriptor is closed whose open file another process has, too: else it would stay in the kernel's list of what
- * this loop waits for, as no close() but the last one takes it out (epoll(7)). Its watchers are stopped. */
+/* Before a descriptor is closed whose open file another process has, too: else it would stay in the kernel's list of
+ * what this loop waits for, as no close() but the last one takes it out (epoll(7)). Its watchers are stopped. */
 void loop_forget_fd(struct loop *loop, int fd);
 
 /* How long turns took, from the end of the wait to the next one: how late an event may be served. Of each sixteenth

@@ -43,7 +43,4 @@ void runtime_upgrade(struct runtime *r, upgrade_done *done, void *arg);
 uint64_t runtime_upgrades(const struct runtime *r);
 pid_t runtime_heir(const struct runtime *r);
 
-/* For a process that cannot even begin, as its file is in error: tells the one that has started it, if any has. */
-void upgrade_decline(const char *why);
-
 #endif

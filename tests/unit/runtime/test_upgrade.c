@@ -2,6 +2,8 @@
  * another argument. Each in a process of its own. */
 #include "loomgate/runtime/upgrade.h"
 
+#include "loomgate/runtime/heir.h"
+
 #include "../../support/addr_make.h"
 #include "../../support/config_make.h"
 
@@ -125,7 +127,7 @@ static int hang(void) {
 }
 
 static int decline(void) {
-    upgrade_decline("not on a sunday");
+    heir_decline("not on a sunday");
     return 1;
 }
 
