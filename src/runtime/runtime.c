@@ -3,7 +3,6 @@
 
 #include "loomgate/base/event.h"
 #include "loomgate/runtime/privileges.h"
-#include "loomgate/runtime/upgrade.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -106,7 +105,7 @@ static void on_reload_signal(struct ev_loop *ev, ev_signal *w, int events) {
 
 static void on_upgrade_signal(struct ev_loop *ev, ev_signal *w, int events) {
     (void)ev, (void)events;
-    runtime_upgrade(w->data, NULL, NULL);
+    upgrade_by_signal(w->data);
 }
 
 static void watch_signals(struct runtime *r) {

@@ -118,6 +118,7 @@ void reloads_go_on(struct runtime *r);
 
 /* upgrade.c: finds out which program this is, before a chroot hides it. */
 void upgrade_init(struct runtime *r);
+void upgrade_by_signal(struct runtime *r);
 /* No reload is under way or waits. */
 void upgrade_go_on(struct runtime *r);
 bool upgrade_holds_reloads(const struct runtime *r);

@@ -278,6 +278,10 @@ void runtime_upgrade(struct runtime *r, upgrade_done *done, void *arg) {
     reloads_go_on(r);
 }
 
+void upgrade_by_signal(struct runtime *r) {
+    runtime_upgrade(r, NULL, NULL);
+}
+
 bool upgrade_holds_reloads(const struct runtime *r) {
     return r->upgrade.phase == UPGRADE_STARTS || r->upgrade.phase == UPGRADE_ENDS;
 }
