@@ -57,8 +57,6 @@ struct plan {
     unsigned count;
 };
 
-extern char **environ;
-
 static bool is_ours(const char *variable) {
     static const char *const names[] = {"LISTEN_PID=", "LISTEN_FDS=", "LISTEN_FDNAMES=", SPAWN_VARIABLE "="};
     for (size_t i = 0; i < LG_COUNT(names); i++)
@@ -129,7 +127,7 @@ static void reset_signals(void) {
 }
 
 /* Never returns. The last descriptor takes an errno, and is closed by a program that is executed. */
-static void run_child(struct plan *p) {
+static _Noreturn __attribute__((noinline)) void run_child(struct plan *p) {
     unsigned last = p->count - 1;
     bool ok = true;
     put_pid(p->pid_text);
@@ -148,8 +146,8 @@ static pid_t start(struct plan *p) {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     /* fork() would have all workers copy their pages; see the head of the file for why it is safe. */
-    pid_t pid = vfork(); /* NOLINT(clang-analyzer-security.insecureAPI.vfork) */
-    if (pid == 0) run_child(p);
+    pid_t pid = vfork();        /* NOLINT(clang-analyzer-security.insecureAPI.vfork) */
+    if (pid == 0) run_child(p); /* NOLINT(clang-analyzer-unix.Vfork) */
     int saved = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     errno = saved;

@@ -1,5 +1,6 @@
 /* test_upgrade.c: a process whose heir hangs, or leaves, or says why it does not serve; the heir is this program with
- * another argument. Each in a process of its own. */
+ * another argument. Each in a process of its own (runs under
+ * ThreadSanitizer). */
 #include "loomgate/runtime/upgrade.h"
 
 #include "loomgate/runtime/heir.h"
