@@ -1,15 +1,18 @@
 """`upgrade` and SIGUSR2: another process takes the sockets and the state over; what fails changes nothing."""
 
 import os
+import re
+import shutil
 import signal
 import stat
+import subprocess
 import threading
 
 import pytest
 from control_client import Control
 from reloads import WEBSOCKET, respond, servers_of
 from scale import scaled
-from support import LOOMGATE_BIN, Cut, echo, eventually, fetch, pattern, web_config
+from support import LOOMGATE_BIN, TIMEOUT, Cut, echo, eventually, fetch, pattern, web_config
 from test_reload_load import Worker, connection_a_request, download, post, tunnel
 from upgrades import Upgrader, is_over
 
@@ -78,6 +81,23 @@ def test_upgrades_under_load(make):
     info = gate.control.json("show info")
     assert info["pid"] == gate.serving and info["requests"]["failed"] == {"client": 0, "gateway": 0, "server": 0}
     assert info["upgrades"]["total"] == len(gate.heirs())
+
+
+@pytest.mark.skipif(not shutil.which("wrk"), reason="there is no wrk")
+def test_upgrades_under_wrk(make):
+    gate = make(lambda config: config["frontends"]["web"].update(access_log="off"))
+    loads = [subprocess.Popen(["wrk", "-t1", "-c64", f"-d{scaled(6, least=3)}s", *more, f"http://{gate.web}/size/100"],
+                              stdout=subprocess.PIPE, text=True)
+             for more in ((), ("-H", "Connection: close"))]
+    count = 0
+    while count < 20 and all(load.poll() is None for load in loads):
+        gate.upgrade()
+        count += 1
+    said = [load.communicate(timeout=TIMEOUT)[0] for load in loads]
+    for text in said:
+        assert "Socket errors" not in text and "Non-2xx" not in text, text
+        assert int(re.search(r"(\d+) requests in", text)[1]) > 0
+    assert count >= 2
 
 
 def test_what_is_under_way_ends_in_the_old_process(make):
@@ -394,6 +414,24 @@ def test_only_an_administrator_may(loomgate, origin, tmp_path):
     operator = Control(tmp_path / "operator.sock")
     assert "needs the level admin" in operator.error("upgrade", "denied")
     assert not os.path.exists(gate.control.path)  # the new file does not have it
+
+
+def test_process_1_has_no_heir(make):
+    namespace = ["unshare", "--pid", "--fork", "--kill-child"]
+    if not shutil.which("unshare") or subprocess.run([*namespace, "true"], capture_output=True).returncode:
+        pytest.skip("no process numbers of one's own here")
+    gate = make(prefix=namespace)
+    assert "this is process 1" in gate.control.error("upgrade", "conflict")
+    serves(gate)
+    gate.control.ok("shutdown")
+    assert gate.wait_exit() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may change the root")
+def test_a_program_outside_of_the_chroot(make, tmp_path):
+    gate = make(settings={"chroot": str(tmp_path)})
+    assert "is not there in the chroot" in gate.control.error("upgrade", "conflict")
+    serves(gate)
 
 
 # --- the old one's end ------------------------------------------------------------------------------------------------
