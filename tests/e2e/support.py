@@ -67,11 +67,16 @@ def parent_of(pid):
 
 
 def reap(pid):
-    """The exit status of an adopted process that has ended or is about to; None: somebody else has reaped it."""
-    try:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    except ChildProcessError:
-        return None
+    """The exit status of an adopted process that is about to end; None: somebody else has reaped it."""
+
+    def status():
+        try:
+            ended, code = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            return (None,)
+        return ended and (os.waitstatus_to_exitcode(code),)
+
+    return eventually(status, f"the end of {pid}")[0]
 
 
 class Origin:
@@ -250,8 +255,10 @@ class Loomgate:
         self.process.send_signal(number)
 
     def heirs(self):
-        """The processes that upgrades have started, dead or alive. Their output is this one's, too."""
-        return [line["pid"] for line in self.log.lines if line.get("event") == "upgrade_started"]
+        """The processes that upgrades have started, dead or alive. Their output is this one's, too; who says first that
+        there is one, itself or the one that has started it, is open."""
+        told = [line["pid"] for line in self.log.lines if line.get("event") in ("upgrade_started", "ready")]
+        return [pid for pid in dict.fromkeys(told) if pid != self.pid]
 
     def signal_heirs(self, number):
         """Those that live: a number of one that has ended may be somebody else's by now."""

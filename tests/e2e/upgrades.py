@@ -57,8 +57,9 @@ class Upgrader(Reloader):
     def upgrade_by_signal(self):
         before = self.gate.heirs()
         os.kill(self.serving, signal.SIGUSR2)
-        self.gate.logged(lambda line: line.get("event") == "handed_over" and line["pid"] not in before)
-        self.serving = self.gate.heirs()[-1]
+        told = self.gate.logged(lambda line: line.get("event") == "handed_over" and line["pid"] not in before)
+        self.serving = told["pid"]
+        self.gate.logged(event="ready", pid=self.serving)
 
     def refuse_upgrade(self, sentence, code="internal"):
         """It fails, says why, and nothing has changed."""
