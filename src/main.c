@@ -3,6 +3,7 @@
 #include "loomgate/config/diagnose.h"
 #include "loomgate/control/plan_client.h"
 #include "loomgate/control/server.h"
+#include "loomgate/runtime/heir.h"
 #include "loomgate/runtime/runtime.h"
 
 #include <cjson/cJSON.h>
@@ -39,13 +40,14 @@ static const char usage[] =
     "  -h             this text\n"
     "\n"
     "Signals: SIGTERM or SIGINT stop gracefully (a second one: at once), SIGHUP reads the configuration again,\n"
-    "SIGUSR1 reopens the log files.\n";
+    "SIGUSR1 reopens the log files, SIGUSR2 starts the program's file anew and hands everything over to it.\n";
 
 struct arguments {
     const char *file, *pid_path;
     bool check_only, plans;
     struct config_override *overrides;
     size_t override_count;
+    char **words; /* all of them as they were given */
 };
 
 enum { LIBRARY_COUNT = 5 };
@@ -154,7 +156,8 @@ static int serve(struct config *config, const struct arguments *a) {
     const struct control_options options = {a->file, a->overrides, a->override_count, libraries, LIBRARY_COUNT};
     name_libraries(libraries);
     struct control_server *control = control_server_new(&options);
-    const struct runtime_source source = {a->file, a->overrides, a->override_count};
+    const struct runtime_source source = {
+        .path = a->file, .overrides = a->overrides, .override_count = a->override_count, .argv = a->words};
     int status = runtime_run(config, &source, a->pid_path, control_server_hooks(control));
     control_server_free(control);
     return status;
@@ -183,11 +186,25 @@ static int check(const struct config *config, const struct arguments *a) {
     return !a->plans || print_plan(config, a->file) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* Whoever waits for this process to take over hears why it does not: the first error. */
+static void decline(struct diagnostics *d) {
+    char why[512] = "the configuration is in error";
+    const struct diagnostic *one = NULL;
+    for (size_t i = 0; (one = diagnostics_find(d, i)) && one->severity != SEVERITY_ERROR; i++) continue;
+    if (one && one->place.source)
+        snprintf(why, sizeof why, "%s:%u:%u: %s", one->place.source->name, one->place.line, one->place.column,
+                 one->text);
+    else if (one)
+        snprintf(why, sizeof why, "%s", one->text);
+    heir_decline(why);
+}
+
 static int load_and_serve(const struct arguments *a) {
     struct diagnostics d;
     diagnostics_init(&d);
     struct config *config = config_load(a->file, a->overrides, a->override_count, &d);
     diagnostics_print(&d, stderr);
+    if (!config && !a->check_only) decline(&d);
     diagnostics_fini(&d);
     if (!config) return EXIT_FAILURE;
     if (!a->check_only) return serve(config, a);
@@ -196,8 +213,20 @@ static int load_and_serve(const struct arguments *a) {
     return status;
 }
 
+/* Taking -D apart changes the arguments; an upgrade starts with the same ones. */
+static char **copy_words(int argc, char *const *argv) {
+    char **words = xcalloc((size_t)argc + 1, sizeof *words);
+    for (int i = 0; i < argc; i++) words[i] = xstrdup(argv[i]);
+    return words;
+}
+
+static void free_words(char **words) {
+    for (char **word = words; *word; word++) free(*word);
+    free(words);
+}
+
 int main(int argc, char **argv) {
-    struct arguments a = {0};
+    struct arguments a = {.words = copy_words(argc, argv)};
     int status = parse_arguments(argc, argv, &a);
     if (status < 0 && !a.file) a.file = find_file();
     if (status < 0 && !a.file)
@@ -205,5 +234,6 @@ int main(int argc, char **argv) {
                              NULL);
     if (status < 0) status = load_and_serve(&a);
     free(a.overrides);
+    free_words(a.words);
     return status;
 }

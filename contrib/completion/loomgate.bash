@@ -44,6 +44,7 @@ shutdown [now]
 stream events [count N]
 stream requests [where EXPR] [sample N/s] [count N]
 stream stats [every DURATION] [count N] [of NAME]...
+upgrade
 weight BACKEND/SERVER N|P%|config [for DURATION]
 '
 # end of commands

@@ -2,57 +2,9 @@
  *
  * The pattern is Michael Nygard's ("Release It!", 2007); an error rate over a rolling window of slices, as in Netflix's
  * Hystrix, rather than a count in a row. */
-#include "loomgate/backend/breaker.h"
+#include "breaker_internal.h"
 
 /* --- the word --------------------------------------------------------------------------------------------------- */
-
-/* The word unpacked. The lowest bits are the end of OPEN, or what HALF_OPEN knows of its probes. */
-struct view {
-    uint64_t state, generation, level;
-    bool is_held; /* CLOSED or OPEN */
-    uint64_t until_ms;
-    uint64_t since_s, in_flight, succeeded; /* since_s: when the last probe came; wraps around after a year */
-};
-enum { STATE_BITS = 2, GENERATION_BITS = 12, LEVEL_BITS = 5, UNTIL_BITS = 45 };
-enum { SINCE_BITS = 25, COUNT_BITS = 10 }; /* of probes: ample */
-enum {
-    SUCCEEDED_AT = SINCE_BITS,
-    IN_FLIGHT_AT = SUCCEEDED_AT + COUNT_BITS,
-    LEVEL_AT = UNTIL_BITS,
-    GENERATION_AT = LEVEL_AT + LEVEL_BITS,
-    STATE_AT = GENERATION_AT + GENERATION_BITS
-};
-_Static_assert((int)STATE_AT == (int)BREAKER_STATE_AT, "the header reads the state too");
-_Static_assert(STATE_AT + STATE_BITS == 64 && IN_FLIGHT_AT + COUNT_BITS == UNTIL_BITS, "the word is full");
-#define MASK(bits) ((1ULL << (bits)) - 1)
-
-/* In the place of the end of OPEN. CLOSED needs no more than a mark there. */
-static const uint64_t held_open = MASK(UNTIL_BITS), held_closed = 1;
-
-static struct view unpack(uint64_t word) {
-    struct view v = {.state = word >> STATE_AT,
-                     .generation = word >> GENERATION_AT & MASK(GENERATION_BITS),
-                     .level = word >> LEVEL_AT & MASK(LEVEL_BITS)};
-    uint64_t rest = word & MASK(UNTIL_BITS);
-    v.is_held = rest == (v.state == BREAKER_OPEN ? held_open : held_closed) && v.state != BREAKER_HALF_OPEN;
-    if (v.state == BREAKER_OPEN) v.until_ms = rest;
-    if (v.state != BREAKER_HALF_OPEN) return v;
-    v.since_s = word & MASK(SINCE_BITS);
-    v.succeeded = word >> SUCCEEDED_AT & MASK(COUNT_BITS);
-    v.in_flight = word >> IN_FLIGHT_AT & MASK(COUNT_BITS);
-    return v;
-}
-
-static uint64_t pack_rest(struct view v) {
-    if (v.is_held) return v.state == BREAKER_OPEN ? held_open : held_closed;
-    if (v.state == BREAKER_OPEN) return v.until_ms;
-    return v.in_flight << IN_FLIGHT_AT | v.succeeded << SUCCEEDED_AT | (v.since_s & MASK(SINCE_BITS));
-}
-
-static uint64_t pack(struct view v) {
-    uint64_t rest = pack_rest(v);
-    return v.state << STATE_AT | (v.generation & MASK(GENERATION_BITS)) << GENERATION_AT | v.level << LEVEL_AT | rest;
-}
 
 /* Acquire, and release in move(): who sees a breaker closed sees its window emptied. */
 static uint64_t word_of(const struct breaker *b) {
@@ -67,7 +19,7 @@ static uint64_t rest_us(struct view v, uint64_t now_us) {
 /* To the millisecond below, so that never more is announced than was asked for. What the word has no room for lasts a
  * thousand years. */
 static struct view opened(struct view v, uint64_t now_us, uint64_t open_us, uint64_t level) {
-    const uint64_t longest_us = (held_open - 1) * 1000 - now_us;
+    const uint64_t longest_us = (HELD_OPEN - 1) * 1000 - now_us;
     uint64_t until_ms = (now_us + (open_us < longest_us ? open_us : longest_us)) / 1000;
     return (struct view){.state = BREAKER_OPEN, .generation = v.generation + 1, .level = level, .until_ms = until_ms};
 }
@@ -125,15 +77,8 @@ static bool move(struct breaker *b, uint64_t *old, struct view to, uint64_t now_
 
 /* --- the window ------------------------------------------------------------------------------------------------- */
 
-/* slice number (20 bits) | requests (22 bits) | errors (22 bits) */
-enum { ERROR_BITS = 22, REQUEST_BITS = 22, NUMBER_BITS = 20, RING = BREAKER_SLICES + 2 };
 /* So far ahead the clock of another thread may be, in slices: more when a window is very short. */
 enum { AHEAD_MAX = 8 * RING };
-
-static uint64_t slice_number(const struct breaker_settings *s, uint64_t now_us) {
-    uint64_t length_us = s->window_us / BREAKER_SLICES;
-    return now_us / (length_us ? length_us : 1);
-}
 
 /* How many slices the slot is ahead of this number; modulo. */
 static uint64_t slots_lead(uint64_t slot, uint64_t number) {

@@ -1,8 +1,9 @@
-/* command_process.c: the log, the end of the process. */
+/* command_process.c: the log, the end of the process, and who follows it. */
 #include "command_internal.h"
 
 #include "loomgate/base/event.h"
 #include "loomgate/config/schema.h"
+#include "loomgate/runtime/upgrade.h"
 
 #include <string.h>
 
@@ -42,7 +43,7 @@ static void run_shutdown(struct call *c) {
         call_fail_usage(c);
         return;
     }
-    if (!now && runtime_state(r) != RUNTIME_RUNNING) {
+    if (!now && runtime_state(r) == RUNTIME_DRAINING) {
         call_fail(c, COMMAND_CONFLICT, "it is stopping already; 'shutdown now' does not wait for the %u connections",
                   open);
         return;
@@ -52,6 +53,28 @@ static void run_shutdown(struct call *c) {
     else
         call_ok(c, "stopping; %u connections may finish", open);
     runtime_shutdown(r, now);
+}
+
+/* --- another process -------------------------------------------------------------------------------------------- */
+
+static void on_upgraded(void *arg, const struct upgrade_result *result) {
+    static const enum command_error codes[] = {[UPGRADE_CONFLICT] = COMMAND_CONFLICT,
+                                               [UPGRADE_DECLINED] = COMMAND_CONFIG,
+                                               [UPGRADE_FAILED] = COMMAND_INTERNAL};
+    struct call *c = arg;
+    const struct gate *gate = runtime_gate(c->control->runtime);
+    unsigned open = atomic_load_explicit(&gate->open, memory_order_relaxed);
+    if (result->outcome != UPGRADE_DONE) {
+        call_fail(c, codes[result->outcome], "%s; nothing was changed", result->why);
+        return;
+    }
+    view_number(&c->view.root, "pid", (uint64_t)result->pid);
+    view_number(&c->view.root, "connections", open);
+    call_ok(c, "process %ld serves now; this one ends with its last connection of %u", (long)result->pid, open);
+}
+
+static void run_upgrade(struct call *c) {
+    runtime_upgrade(c->control->runtime, on_upgraded, c);
 }
 
 const struct command commands_process[] = {
@@ -79,5 +102,14 @@ const struct command commands_process[] = {
      .run = run_shutdown,
      .help = "stops: what runs may finish within `global.shutdown.grace`; with `now` at once",
      .example = "shutdown"},
+    {.words = "upgrade",
+     .arguments = "",
+     .level = CONTROL_ADMIN,
+     .changes = true,
+     .run = run_upgrade,
+     .help =
+         "starts the program's file anew, and hands sockets and state over to it: for another version; no request is "
+         "lost, and when it does not start, nothing changes",
+     .example = "upgrade"},
     {.words = NULL},
 };

@@ -3,6 +3,7 @@
 
 #include "loomgate/base/event.h"
 #include "loomgate/runtime/reload.h"
+#include "loomgate/runtime/upgrade.h"
 
 #include <dirent.h>
 #include <stdlib.h>
@@ -20,8 +21,20 @@ static void run_version(struct call *c) {
 
 /* --- show info -------------------------------------------------------------------------------------------------- */
 
-static const char *const state_words[] = {
-    [RUNTIME_RUNNING] = "running", [RUNTIME_DRAINING] = "stopping", [RUNTIME_STOPPED] = "stopped"};
+static const char *const state_words[] = {[RUNTIME_RUNNING] = "running",
+                                          [RUNTIME_HANDED_OVER] = "handed over",
+                                          [RUNTIME_DRAINING] = "stopping",
+                                          [RUNTIME_STOPPED] = "stopped"};
+
+static void put_upgrades(struct view_node *in, const struct runtime *r) {
+    struct view_node *node = view_object(in, "upgrades");
+    pid_t heir = runtime_heir(r);
+    view_number(node, "total", runtime_upgrades(r));
+    if (heir)
+        view_number(node, "handed_over_to", (uint64_t)heir);
+    else
+        view_null(node, "handed_over_to");
+}
 
 static void put_memory(struct view_node *in) {
     uint64_t resident = runtime_resident_bytes();
@@ -119,6 +132,7 @@ static void run_info(struct call *c) {
     put_connections(root, r);
     put_requests(root, r);
     put_reloads(root, r);
+    put_upgrades(root, r);
     put_memory(root);
     put_descriptors(root);
     view_text(root, "log_level", log_level_name(log_get_level()));

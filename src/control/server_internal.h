@@ -14,7 +14,9 @@ struct control_socket {
     char *path;
     enum control_level level;
     struct listen_watch watch;
-    struct stat file;    /* what we bound: another file at the path is not ours to remove */
+    struct stat file;    /* what we bound: another file at the path is not ours to remove; nor is it when */
+    bool is_lent;        /* the service manager has made it */
+    bool is_inherited;   /* as long as another process serves it, too */
     struct list clients; /* of struct client */
     unsigned client_count;
 };
@@ -24,6 +26,7 @@ struct control_server {
     struct runtime_hooks hooks;
     struct control_socket *sockets;
     uint32_t socket_count;
+    bool is_handed_over; /* nothing is listened on any more */
     struct loop *loop;
 };
 

@@ -42,6 +42,7 @@ void listen_stop(struct listen_watch *l) {
     LG_ASSERT(l->io.fd >= 0);
     ev_io_stop(l->loop->ev, &l->io);
     timer_cancel(&l->retry);
+    loop_forget_fd(l->loop, l->io.fd);
     close(l->io.fd);
     l->io.fd = -1;
 }

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <time.h>
 
 enum { CLOCK_CHECK_US = 1000000, FIRST_LISTS = 32, FIRST_EVENTS = 64 };
@@ -369,4 +370,24 @@ void timer_cancel(struct loop_timer *t) {
 
 bool timer_is_set(const struct loop_timer *t) {
     return t->loop != NULL;
+}
+
+/* --- the kernel's list ------------------------------------------------------------------------------------------ */
+
+/* libev tells its epoll descriptor to nobody but another loop that is to watch it. It may be another one from one turn
+ * to the next. */
+static int epoll_fd_of(struct ev_loop *ev) {
+    struct ev_loop *other = ev_loop_new(EVBACKEND_SELECT | EVFLAG_NOENV);
+    ev_embed embed;
+    LG_ASSERT(other != NULL);
+    ev_embed_init(&embed, NULL, ev);
+    ev_embed_start(other, &embed);
+    int fd = embed.io.fd;
+    ev_embed_stop(other, &embed);
+    ev_loop_destroy(other);
+    return fd;
+}
+
+void loop_forget_fd(struct loop *loop, int fd) {
+    epoll_ctl(epoll_fd_of(loop->ev), EPOLL_CTL_DEL, fd, NULL); /* fails when it was not in the list yet: so be it */
 }

@@ -176,6 +176,15 @@ bool socket_connect_again(int fd, const struct addr *a, bool *done) {
     return *done || errno == EINPROGRESS || errno == EINTR;
 }
 
+bool socket_set_rights(const struct addr *a, const struct socket_rights *rights, struct error *e) {
+    struct stat now;
+    if (lstat(a->u.un.sun_path, &now) == 0 && (now.st_mode & 07777) == rights->mode &&
+        (rights->uid == (uid_t)-1 || rights->uid == now.st_uid) &&
+        (rights->gid == (gid_t)-1 || rights->gid == now.st_gid))
+        return true;
+    return set_rights(a, rights) || error_set_errno(e, "cannot set the rights of '%s'", a->u.un.sun_path);
+}
+
 int socket_connect(const struct addr *a, bool *done) {
     int fd = socket_open(a->u.sa.sa_family);
     if (fd < 0) return -1;

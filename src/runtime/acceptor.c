@@ -146,12 +146,17 @@ void acceptor_resume(struct acceptor *a) {
 }
 
 void acceptor_close(struct acceptor *a) {
-    if (a->io.fd < 0) return;
     uint32_t queued = a->backlog;
-    while (queued-- && accept_one(a) == ACCEPT_ONE) continue;
+    while (a->io.fd >= 0 && queued-- && accept_one(a) == ACCEPT_ONE) continue;
+    acceptor_abandon(a);
+}
+
+void acceptor_abandon(struct acceptor *a) {
+    if (a->io.fd < 0) return;
     ev_io_stop(a->env->loop.ev, &a->io);
     deadline_cancel(&a->retry);
     a->paused = false;
+    loop_forget_fd(&a->env->loop, a->io.fd); /* another process may have it, too */
     close(a->io.fd);
     a->io.fd = -1;
 }

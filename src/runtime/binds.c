@@ -14,8 +14,12 @@ struct bind {
     bool any_family;
     bool is_new, is_planned; /* in the plan that was made last */
     bool is_seen;            /* by the one that is being made, or compared */
-    char *path;              /* of a UNIX socket: its file is removed with it */
-    char *text, *frontend;   /* its address as it was written, and whose it was when it was opened */
+    char *path;              /* of a UNIX socket: its file is removed with it, when that is ours: */
+    bool is_lent;            /* the service manager's, now and in processes to come */
+    bool is_others;          /* or as long as another process serves it, too */
+    int *fds;                /* its sockets, for another process; the workers close them */
+    unsigned fd_count;
+    char *text, *frontend; /* its address as it was written, and whose it was when it was opened */
 };
 
 void binds_init(struct binds *b) {
@@ -25,8 +29,9 @@ void binds_init(struct binds *b) {
 
 /* A socket's file outlives the socket; nobody answers there any more. */
 static void bind_free(struct bind *bind) {
-    if (bind->path) unlink(bind->path);
+    if (bind->path && !bind->is_lent && !bind->is_others) unlink(bind->path);
     list_remove(&bind->node);
+    free(bind->fds);
     free(bind->path);
     free(bind->text);
     free(bind->frontend);
@@ -75,15 +80,46 @@ static bool is_beside_own(const struct binds *b, const struct addr *wanted) {
     return false;
 }
 
-static struct bind *open_bind(struct binds *b, const struct frontend *f, const struct addr *wanted,
-                              const struct listener_settings *l, unsigned workers, int *fds, struct error *e) {
+/* Sockets that were there before the process, as they are to be now. group->count is 0 when there are none. */
+static bool inherit(struct binds *b, const struct frontend *f, const struct addr *wanted,
+                    const struct listener_settings *l, unsigned workers, struct listen_group *group, struct error *e) {
+    *group = (struct listen_group){0};
+    if (!b->inherited) return true;
+    if (!listen_fds_take_group(b->inherited, wanted, l->address.kind == ADDRESS_ANY, f->settings->name, workers, group,
+                               e))
+        return false;
+    for (unsigned i = 0; i < group->distinct; i++) listen(group->fds[i], (int)l->backlog);
+    return true;
+}
+
+static bool open_group(struct binds *b, const struct frontend *f, const struct addr *wanted,
+                       const struct listener_settings *l, unsigned workers, struct listen_group *g, struct error *e) {
     bool any_family = l->address.kind == ADDRESS_ANY;
-    if (!(is_beside_own(b, wanted) ? socket_listen_beside : socket_listen)(wanted, any_family, l->backlog, workers, fds,
-                                                                           e))
-        return NULL;
+    if (!inherit(b, f, wanted, l, workers, g, e)) return false;
+    if (g->count) return true;
+    *g = (struct listen_group){
+        .fds = xcalloc(workers, sizeof *g->fds), .count = workers, .distinct = addr_is_unix(wanted) ? 1 : workers};
+    if ((is_beside_own(b, wanted) ? socket_listen_beside : socket_listen)(wanted, any_family, l->backlog, workers,
+                                                                          g->fds, e))
+        return true;
+    free(g->fds);
+    return false;
+}
+
+static struct bind *open_bind(struct binds *b, const struct frontend *f, const struct addr *wanted,
+                              const struct listener_settings *l, unsigned workers, struct listen_group *g,
+                              struct error *e) {
+    if (!open_group(b, f, wanted, l, workers, g, e)) return NULL;
     struct bind *bind = xcalloc(1, sizeof *bind);
-    *bind = (struct bind){.id = b->next_id++, .wanted = *wanted, .any_family = any_family, .is_new = true};
-    if (!socket_local_addr(fds[0], &bind->bound)) bind->bound = *wanted;
+    *bind = (struct bind){.id = b->next_id++,
+                          .wanted = *wanted,
+                          .any_family = l->address.kind == ADDRESS_ANY,
+                          .is_new = true,
+                          .is_lent = g->is_lent,
+                          .is_others = g->is_inherited,
+                          .fd_count = g->distinct};
+    if (!socket_local_addr(g->fds[0], &bind->bound)) bind->bound = *wanted;
+    bind->fds = memcpy(xcalloc(g->distinct, sizeof *g->fds), g->fds, g->distinct * sizeof *g->fds);
     bind->text = xstrdup(l->address.text);
     bind->frontend = xstrdup(f->settings->name);
     if (addr_is_unix(wanted)) bind->path = xstrdup(l->address.host);
@@ -97,21 +133,17 @@ static bool plan_listener(struct binds *b, struct frontend *f, uint32_t index, u
     struct addr wanted;
     if (!addr_resolve(&wanted, &l->address, e)) return error_set(e, "frontend '%s': %s", f->settings->name, e->text);
     struct bind *bind = find_bind(b, &wanted, l->address.kind == ADDRESS_ANY, f->settings->name);
-    int *fds = NULL;
+    struct listen_group g = {0};
     if (bind) {
         changes->kept++;
     } else {
-        fds = xcalloc(workers, sizeof *fds);
-        bind = open_bind(b, f, &wanted, l, workers, fds, e);
-        if (!bind) {
-            free(fds);
-            return error_set(e, "frontend '%s': %s", f->settings->name, e->text);
-        }
+        bind = open_bind(b, f, &wanted, l, workers, &g, e);
+        if (!bind) return error_set(e, "frontend '%s': %s", f->settings->name, e->text);
         changes->opened++;
     }
     bind->is_seen = true;
     f->ports[index] = addr_port(&bind->bound);
-    o->listeners[o->listener_count++] = (struct order_listener){bind->id, f, l, f->ports[index], fds};
+    o->listeners[o->listener_count++] = (struct order_listener){bind->id, f, l, f->ports[index], g.fds, g.count};
     return true;
 }
 
@@ -138,6 +170,7 @@ bool binds_plan(struct binds *b, const struct snapshot *s, unsigned workers, str
     for (uint32_t i = 0; i < s->frontend_count; i++) count += s->frontends[i].settings->listener_count;
     o->listeners = xcalloc(count, sizeof *o->listeners);
     o->listener_count = 0;
+    o->workers = workers;
     begin_plan(b);
     for (uint32_t i = 0; ok && i < s->frontend_count; i++) {
         struct frontend *f = &s->frontends[i];
@@ -148,13 +181,13 @@ bool binds_plan(struct binds *b, const struct snapshot *s, unsigned workers, str
     if (ok)
         end_plan(b, o, workers);
     else
-        binds_undo(b, o, workers);
+        binds_undo(b, o);
     return ok;
 }
 
-void binds_undo(struct binds *b, struct order *o, unsigned workers) {
+void binds_undo(struct binds *b, struct order *o) {
     for (unsigned i = 0; i < o->listener_count; i++)
-        for (unsigned k = 0; o->listeners[i].fds && k < workers; k++) close(o->listeners[i].fds[k]);
+        for (unsigned k = 0; o->listeners[i].fds && k < o->listeners[i].fd_count; k++) close(o->listeners[i].fds[k]);
     LIST_FOR (node, &b->list) {
         struct bind *bind = LIST_ENTRY(node, struct bind, node);
         if (bind->is_new) bind_free(bind);
@@ -169,6 +202,23 @@ void binds_keep(struct binds *b) {
         if (!bind->is_planned) bind_free(bind);
     }
 }
+
+/* --- between processes ------------------------------------------------------------------------------------------ */
+
+void binds_bequeath(const struct binds *b, bind_heir *each, void *arg) {
+    char name[LISTEN_NAME_MAX];
+    LIST_FOR (node, &b->list) {
+        const struct bind *bind = LIST_ENTRY(node, struct bind, node);
+        listen_fds_name(name, bind->frontend, bind->is_lent);
+        for (unsigned i = 0; i < bind->fd_count; i++) each(arg, bind->fds[i], name);
+    }
+}
+
+void binds_share_files(struct binds *b, bool with_others) {
+    LIST_FOR (node, &b->list) LIST_ENTRY(node, struct bind, node)->is_others = with_others;
+}
+
+/* --- comparing -------------------------------------------------------------------------------------------------- */
 
 static void compare_listener(struct binds *b, const struct frontend_settings *f, const struct listener_settings *l,
                              bind_each *each, void *arg) {

@@ -20,15 +20,17 @@ const char *override_setting_name(enum override_setting setting) {
     return names[setting];
 }
 
+enum { WORDS_MAX = 3 };
+static const char *const words[OVERRIDE_SETTINGS][WORDS_MAX] = {
+    [OVERRIDE_ADMIN] = {[SERVER_READY] = "ready", [SERVER_DRAIN] = "drain", [SERVER_MAINT] = "maint"},
+    [OVERRIDE_HEALTH] = {[SERVER_UP] = "up", [SERVER_DOWN] = "down"},
+    [OVERRIDE_BREAKER] = {[BREAKER_CLOSED] = "closed", [BREAKER_OPEN] = "open"}};
+
 void override_print(enum override_setting setting, uint32_t value, char out[OVERRIDE_TEXT_MAX]) {
-    static const char *const words[OVERRIDE_SETTINGS][3] = {
-        [OVERRIDE_ADMIN] = {[SERVER_READY] = "ready", [SERVER_DRAIN] = "drain", [SERVER_MAINT] = "maint"},
-        [OVERRIDE_HEALTH] = {[SERVER_UP] = "up", [SERVER_DOWN] = "down"},
-        [OVERRIDE_BREAKER] = {[BREAKER_CLOSED] = "closed", [BREAKER_OPEN] = "open"}};
     if (setting == OVERRIDE_WEIGHT) {
         snprintf(out, OVERRIDE_TEXT_MAX, "%.6g", (double)value / WEIGHT_ONE);
     } else {
-        LG_ASSERT(value < 3 && words[setting][value]);
+        LG_ASSERT(value < WORDS_MAX && words[setting][value]);
         snprintf(out, OVERRIDE_TEXT_MAX, "%s", words[setting][value]);
     }
 }
@@ -261,4 +263,73 @@ void runtime_restore(struct runtime *r, struct server *server, enum override_set
         override_free(o);
     }
     carry_out(r, b, m, setting, NULL, done, arg);
+}
+
+/* --- over to another process ------------------------------------------------------------------------------------ */
+
+static void print_mark(const struct override *o, const char *lasts, const struct override_mark *mark, FILE *out) {
+    uint64_t now_us = o->runtime->loop.unix_us;
+    facts_begin(out, "override");
+    facts_text(out, "backend", o->backend);
+    facts_text(out, "server", o->server);
+    facts_text(out, "setting", override_setting_name(o->setting));
+    facts_text(out, "lasts", lasts);
+    if (o->setting == OVERRIDE_WEIGHT)
+        facts_number(out, "value", mark->value);
+    else
+        facts_text(out, "value", words[o->setting][mark->value]);
+    facts_number(out, "uid", mark->by.uid);
+    facts_number(out, "gid", mark->by.gid);
+    facts_number(out, "pid", (uint32_t)mark->by.pid);
+    facts_number(out, "unix_us", mark->unix_us);
+    if (mark->until_unix_us)
+        facts_number(out, "left_us", mark->until_unix_us > now_us ? mark->until_unix_us - now_us : 0);
+    facts_end(out);
+}
+
+void overrides_print(const struct runtime *r, FILE *out) {
+    LIST_FOR (node, &r->overrides) {
+        const struct override *o = LIST_ENTRY(node, struct override, node);
+        if (o->has_lasting) print_mark(o, "for-ever", &o->lasting, out);
+        if (timer_is_set(&o->timer)) print_mark(o, "for-a-time", &o->limited, out);
+    }
+}
+
+static bool take_value(enum override_setting setting, const char *text, uint32_t *value) {
+    uint64_t number;
+    for (uint32_t i = 0; i < WORDS_MAX; i++)
+        if (words[setting][i] && strcmp(words[setting][i], text) == 0) return *value = i, true;
+    if (setting != OVERRIDE_WEIGHT || !slice_to_u64(slice_of(text), WEIGHT_MAX * WEIGHT_ONE, &number)) return false;
+    *value = (uint32_t)number;
+    return true;
+}
+
+static bool take_setting(const char *text, enum override_setting *setting) {
+    for (unsigned i = 0; i < OVERRIDE_SETTINGS; i++)
+        if (strcmp(override_setting_name((enum override_setting)i), text) == 0)
+            return *setting = (enum override_setting)i, true;
+    return false;
+}
+
+void override_take(struct runtime *r, const struct facts *f) {
+    const char *backend = facts_find(f, "backend"), *server = facts_find(f, "server");
+    const char *name = facts_find(f, "setting"), *value = facts_find(f, "value");
+    struct override_mark mark = {
+        .by = {(pid_t)facts_get_number(f, "pid"), (uid_t)facts_get_number(f, "uid"), (gid_t)facts_get_number(f, "gid")},
+        .unix_us = facts_get_number(f, "unix_us")};
+    enum override_setting setting;
+    uint64_t left_us;
+    if (!backend || !server || !name || !value) return;
+    if (!take_setting(name, &setting) || !take_value(setting, value, &mark.value)) return;
+    const struct server known = {.backend = backend, .name = server};
+    struct override *o = find(r, &known, setting);
+    if (!o) o = override_new(r, &known, setting);
+    if (facts_find_number(f, "left_us", UINT64_MAX, &left_us)) {
+        mark.until_unix_us = r->loop.unix_us + left_us;
+        o->limited = mark;
+        timer_set(&r->loop, &o->timer, left_us);
+    } else {
+        o->lasting = mark;
+        o->has_lasting = true;
+    }
 }

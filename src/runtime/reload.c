@@ -42,8 +42,6 @@ static bool goes_back(const struct reload *q) {
 
 /* --- the end of one --------------------------------------------------------------------------------------------- */
 
-static void begin_next(struct runtime *r);
-
 static void reload_free(struct reload *q) {
     order_fini(&q->order);
     free(q->order.tenures);
@@ -67,7 +65,7 @@ static void finish(struct reload *q, enum reload_outcome outcome, const char *wh
     r->reloading = false;
     if (q->done) q->done(q->arg, &result);
     reload_free(q);
-    begin_next(r);
+    reloads_go_on(r);
 }
 
 /* 0: it stays. */
@@ -209,6 +207,7 @@ static struct snapshot *prepare(struct reload *q, struct config *config, struct 
 /* Why it is not begun at all; NULL: it is. */
 static const char *why_not(const struct reload *q) {
     const struct runtime *r = q->runtime;
+    if (r->state == RUNTIME_HANDED_OVER) return "another process serves now: ask that one";
     if (r->state != RUNTIME_RUNNING) return "the process is stopping";
     if (q->cause == BY_EXPIRY && (!r->unconfirmed || timer_is_set(&r->confirm))) return "it was confirmed meanwhile";
     if (goes_back(q) && !r->previous) return "there is no configuration to go back to";
@@ -247,9 +246,13 @@ static void begin(struct reload *q) {
 
 /* --- one after the other ---------------------------------------------------------------------------------------- */
 
-static void begin_next(struct runtime *r) {
+void reloads_go_on(struct runtime *r) {
     struct list *node = list_first(&r->reloads);
-    if (!node || r->reloading) return;
+    if (r->reloading || upgrade_holds_reloads(r)) return;
+    if (!node) {
+        upgrade_go_on(r);
+        return;
+    }
     r->reloading = true;
     begin(LIST_ENTRY(node, struct reload, node));
 }
@@ -264,7 +267,7 @@ static void ask(struct runtime *r, enum reload_cause cause, const struct reload_
                          .arg = arg,
                          .runtime = r};
     list_push_back(&r->reloads, &q->node);
-    begin_next(r);
+    reloads_go_on(r);
 }
 
 void runtime_reload(struct runtime *r, const struct reload_request *request, reload_done *done, void *arg) {

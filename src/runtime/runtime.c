@@ -11,9 +11,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* PUMP: so often queues are looked at for what only time changes, such as a breaker that lets probes through.
+/* LINGER: who has just connected to a control socket that is handed over has so long to say what it wants.
+ * PUMP: so often queues are looked at for what only time changes, such as a breaker that lets probes through.
  * TICK: so often is taken what the workers have measured. */
-enum { LOG_PATIENCE_MS = 1000, DESCRIPTORS_ELSEWHERE = 64, PUMP_US = 100000, TICK_US = 1000000 };
+enum { LOG_PATIENCE_MS = 1000, DESCRIPTORS_ELSEWHERE = 64, PUMP_US = 100000, TICK_US = 1000000, LINGER_US = 1000000 };
 
 /* --- health checks ---------------------------------------------------------------------------------------------- */
 
@@ -49,7 +50,15 @@ static void stop_now(struct runtime *r) {
 
 static void on_drained(struct worker *w) {
     struct runtime *r = w->owner;
-    if (++r->drained == r->worker_count) stop_now(r);
+    if (++r->drained < r->worker_count) return;
+    if (r->state == RUNTIME_HANDED_OVER)
+        deadline_set(&r->loop, &r->linger, LINGER_US);
+    else
+        stop_now(r);
+}
+
+static void on_linger_over(struct deadline *d) {
+    stop_now(LG_CONTAINER_OF(d, struct runtime, linger));
 }
 
 static void on_grace_over(struct deadline *d) {
@@ -68,18 +77,20 @@ void runtime_shutdown(struct runtime *r, bool now) {
         return;
     }
     r->state = RUNTIME_DRAINING;
+    upgrade_cancel(r);
     notify_stopping(&r->notify, "what runs may finish");
     event_info("stopping", "no new connections; what runs may finish", LOG_INT("connections", gate_open(&r->gate)),
                LOG_INT("grace_s", grace_us / 1000000));
     for (unsigned i = 0; i < r->worker_count; i++) worker_drain(r->workers[i]);
     deadline_set(&r->loop, &r->grace, grace_us);
+    if (deadline_is_set(&r->linger)) stop_now(r);
 }
 
 /* A second signal means: at once. */
 static void on_stop_signal(struct ev_loop *ev, ev_signal *w, int events) {
     (void)ev, (void)events;
     struct runtime *r = w->data;
-    runtime_shutdown(r, r->state != RUNTIME_RUNNING);
+    runtime_shutdown(r, r->state == RUNTIME_DRAINING);
 }
 
 static void on_reopen_signal(struct ev_loop *ev, ev_signal *w, int events) {
@@ -92,9 +103,9 @@ static void on_reload_signal(struct ev_loop *ev, ev_signal *w, int events) {
     reload_by_signal(w->data);
 }
 
-static void on_refused_signal(struct ev_loop *ev, ev_signal *w, int events) {
-    (void)ev, (void)w, (void)events;
-    log_warn("not_supported", "upgrade by SIGUSR2 is not supported yet; nothing was done");
+static void on_upgrade_signal(struct ev_loop *ev, ev_signal *w, int events) {
+    (void)ev, (void)events;
+    upgrade_by_signal(w->data);
 }
 
 static void watch_signals(struct runtime *r) {
@@ -103,7 +114,7 @@ static void watch_signals(struct runtime *r) {
         void (*run)(struct ev_loop *ev, ev_signal *w, int events);
     } rows[LG_COUNT(r->signals)] = {
         {SIGTERM, on_stop_signal},  {SIGINT, on_stop_signal},     {SIGUSR1, on_reopen_signal},
-        {SIGHUP, on_reload_signal}, {SIGUSR2, on_refused_signal},
+        {SIGHUP, on_reload_signal}, {SIGUSR2, on_upgrade_signal},
     };
     for (size_t i = 0; i < LG_COUNT(rows); i++) {
         ev_signal_init(&r->signals[i], rows[i].run, rows[i].number);
@@ -186,12 +197,23 @@ static void check_descriptors(struct runtime *r) {
                    LOG_INT("limit", limit), LOG_INT("wanted", wanted));
 }
 
-static bool write_pid(const char *path, struct error *e) {
+/* While privileges are there. It may be the process before's until this one serves. */
+static bool open_pid_file(struct runtime *r, const char *path, struct error *e) {
     if (!path) return true;
-    FILE *f = fopen(path, "we");
-    if (!f) return error_set_errno(e, "cannot write the pid file '%s'", path);
+    r->pid_file = fopen(path, "ae");
+    if (!r->pid_file) return error_set_errno(e, "cannot write the pid file '%s'", path);
+    r->pid_written = !heir_is_one(&r->heir);
+    return true;
+}
+
+static bool write_pid(struct runtime *r, struct error *e) {
+    FILE *f = r->pid_file;
+    if (!f) return true;
+    r->pid_file = NULL;
+    bool ok = ftruncate(fileno(f), 0) == 0;
     fprintf(f, "%d\n", (int)getpid());
-    return fclose(f) == 0 || error_set_errno(e, "cannot write the pid file '%s'", path);
+    if (fclose(f) != 0 || !ok) return error_set_errno(e, "cannot write the pid file");
+    return r->pid_written = true;
 }
 
 /* The first order, before the workers run. */
@@ -199,11 +221,38 @@ static bool listen_on_all(struct runtime *r, struct error *e) {
     struct order o = {0};
     struct bind_changes changes;
     if (!binds_plan(&r->binds, r->snapshot, r->worker_count, &o, &changes, e)) return false;
+    r->binds.inherited = NULL;
     reload_begin_order(r, &o, r->snapshot);
     for (unsigned i = 0; i < r->worker_count; i++) worker_switch(r->workers[i], &o);
     binds_keep(&r->binds);
     order_fini(&o);
     free(o.tenures);
+    return true;
+}
+
+/* From the process before, if there was one. That it cannot be had is no reason not to serve. */
+static void take_state(struct runtime *r) {
+    if (!heir_is_one(&r->heir)) return;
+    FILE *in = heir_ask_state(&r->heir);
+    if (!in || !upgrade_take(r, in))
+        event_warn("state_lost", "the state of the process before could not be read; all begins anew");
+    if (in) fclose(in);
+}
+
+/* From here on what was the process before's is this one's. */
+static void begin_alone(struct runtime *r) {
+    if (heir_is_one(&r->heir))
+        heir_say_serving(&r->heir);
+    else
+        notify_ready(&r->notify, "serving");
+    r->is_alone = true;
+    binds_share_files(&r->binds, false);
+    listen_fds_end(&r->inherited);
+}
+
+static bool start_workers(struct runtime *r, struct error *e) {
+    for (; r->started < r->worker_count; r->started++)
+        if (!worker_start(r->workers[r->started], e)) return false;
     return true;
 }
 
@@ -214,8 +263,7 @@ static bool runtime_start(struct runtime *r, const char *pid_path, struct error 
     check_descriptors(r);
     runtime_check_servers(r);
     make_workers(r);
-    if (!listen_on_all(r, e) || !write_pid(pid_path, e)) return false;
-    r->pid_written = pid_path != NULL;
+    if (!listen_on_all(r, e) || !open_pid_file(r, pid_path, e)) return false;
     if (r->hooks) {
         r->is_bound = true;
         if (!r->hooks->on_bind(r->hooks->owner, r, e)) return false;
@@ -224,13 +272,13 @@ static bool runtime_start(struct runtime *r, const char *pid_path, struct error 
     watch_signals(r);
     deadline_set(&r->loop, &r->pump, PUMP_US);
     begin_ticks(r);
-    for (; r->started < r->worker_count; r->started++)
-        if (!worker_start(r->workers[r->started], e)) return false;
     r->start_us = r->loop.now_us;
+    take_state(r);
+    if (!start_workers(r, e) || !write_pid(r, e)) return false;
     reload_watch(r, false);
     event_info("ready", "serving", LOG_STR("version", LG_VERSION), LOG_INT("workers", r->worker_count),
                LOG_INT("pid", getpid()));
-    notify_ready(&r->notify, "serving");
+    begin_alone(r);
     return true;
 }
 
@@ -238,6 +286,7 @@ static bool runtime_start(struct runtime *r, const char *pid_path, struct error 
 static void runtime_stop(struct runtime *r) {
     r->state = RUNTIME_STOPPED;
     if (r->is_bound) r->hooks->on_stop(r->hooks->owner, r);
+    upgrade_fini(r);
     for (unsigned i = 0; i < r->started; i++) worker_stop(r->workers[i]);
     for (unsigned i = 0; i < r->worker_count; i++) worker_fini(r->workers[i]);
     mailbox_deliver(&r->box); /* broadcasts that were under way come back */
@@ -254,34 +303,23 @@ static void runtime_stop(struct runtime *r) {
     deadline_cancel(&r->grace);
     deadline_cancel(&r->pump);
     deadline_cancel(&r->tick);
+    deadline_cancel(&r->linger);
     overrides_fini(r);
     mailbox_fini(&r->box);
     loop_fini(&r->loop);
     notify_close(&r->notify);
+    listen_fds_fini(&r->inherited);
+    if (r->pid_file) fclose(r->pid_file);
 }
 
-int runtime_run(struct config *config, const struct runtime_source *source, const char *pid_path,
-                const struct runtime_hooks *hooks) {
-    struct runtime the_runtime = {.hooks = hooks}, *r = &the_runtime;
-    struct error e;
-    const struct log_settings log = config->global.log;
-    privileges_reserve_descriptors(wanted_descriptors(&config->global));
-    log_init(log.queue);
-    struct log_sink *sink = log_open(log.target, log.path, &e);
-    if (!sink) {
-        log_error("start_failed", e.text);
-        config_free(config);
-        log_fini(LOG_PATIENCE_MS);
-        return 1;
-    }
-    log_configure(sink, log.format, log.level);
-    signal(SIGPIPE, SIG_IGN);
+static void runtime_init(struct runtime *r, const struct runtime_source *source) {
     notify_open(&r->notify);
     loop_init(&r->loop);
     mailbox_init(&r->box, &r->loop, r);
     deadline_init(&r->grace, on_grace_over);
     deadline_init(&r->pump, on_pump);
     deadline_init(&r->tick, on_tick);
+    deadline_init(&r->linger, on_linger_over);
     list_init(&r->drains);
     scrapes_init(r);
     list_init(&r->taps);
@@ -293,15 +331,55 @@ int runtime_run(struct config *config, const struct runtime_source *source, cons
     reloads_init(r);
     reload_watch_init(r);
     binds_init(&r->binds);
+    r->binds.inherited = &r->inherited;
     if (source) r->source = *source;
+    upgrade_init(r);
+}
+
+/* `ok`: what it was given is in order; else `e` says why not. */
+static bool build_and_start(struct runtime *r, struct config *config, const char *pid_path, bool ok, struct error *e) {
     r->first = config_ref(config);
-    r->snapshot = snapshot_build(config, &r->registry, &e);
-    if (r->snapshot) list_push_back(&r->snapshots, &r->snapshot->node);
-    bool ok = r->snapshot && runtime_start(r, pid_path, &e);
+    if (!ok) config_free(config);
+    r->snapshot = ok ? snapshot_build(config, &r->registry, e) : NULL;
+    if (!r->snapshot) return false;
+    list_push_back(&r->snapshots, &r->snapshot->node);
+    return runtime_start(r, pid_path, e);
+}
+
+static void tell_failure(struct runtime *r, const struct error *e) {
+    log_error("start_failed", e->text);
+    if (heir_is_one(&r->heir)) heir_say_failed(&r->heir, e->text);
+}
+
+/* The log, on which everything else is told. */
+static bool open_log(const struct log_settings *log, struct error *e) {
+    log_init(log->queue);
+    struct log_sink *sink = log_open(log->target, log->path, e);
+    if (sink) log_configure(sink, log->format, log->level);
+    return sink != NULL;
+}
+
+int runtime_run(struct config *config, const struct runtime_source *source, const char *pid_path,
+                const struct runtime_hooks *hooks) {
+    struct runtime the_runtime = {.hooks = hooks}, *r = &the_runtime;
+    struct error e, why;
+    heir_open(&r->heir); /* it reads the environment: before there are threads */
+    bool inherited = listen_fds_init(&r->inherited, &why);
+    privileges_reserve_descriptors(wanted_descriptors(&config->global));
+    if (!open_log(&config->global.log, &e)) {
+        tell_failure(r, &e);
+        config_free(config);
+        listen_fds_fini(&r->inherited);
+        log_fini(LOG_PATIENCE_MS);
+        return 1;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    runtime_init(r, source);
+    bool ok = build_and_start(r, config, pid_path, inherited, &why);
     if (ok)
         loop_run(&r->loop);
     else
-        log_error("start_failed", e.text);
+        tell_failure(r, &why);
     runtime_stop(r);
     if (r->pid_written) unlink(pid_path);
     log_sync(LOG_PATIENCE_MS);

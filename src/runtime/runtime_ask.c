@@ -47,6 +47,14 @@ uint64_t runtime_start_us(const struct runtime *r) {
     return r->start_us;
 }
 
+int runtime_inherit(struct runtime *r, const struct addr *a, bool *is_lent) {
+    return listen_fds_take(&r->inherited, a, false, is_lent);
+}
+
+bool runtime_is_alone(const struct runtime *r) {
+    return r->is_alone;
+}
+
 uint64_t runtime_resident_bytes(void) {
     unsigned long long total, resident;
     FILE *f = fopen("/proc/self/statm", "re");

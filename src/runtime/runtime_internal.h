@@ -4,11 +4,14 @@
 
 #include "loomgate/backend/health.h"
 #include "loomgate/runtime/binds.h"
+#include "loomgate/runtime/heir.h"
 #include "loomgate/runtime/metrics_page.h"
 #include "loomgate/runtime/notify.h"
 #include "loomgate/runtime/runtime.h"
 #include "loomgate/runtime/watch.h"
 #include "loomgate/runtime/worker.h"
+
+#include <limits.h>
 
 /* The metrics as text, for workers that ask. */
 struct scrapes {
@@ -20,6 +23,22 @@ struct scrapes {
     struct deadline stale;     /* then `text` is not good enough any more */
     uint64_t start_unix_us;    /* when the process began to serve; 0: nobody has asked yet */
     struct list waiting;       /* of struct worker, by `asking` */
+};
+
+struct upgrade_result; /* upgrade.h */
+
+/* To another process: the picture is in upgrade.h. All zero: there is none. */
+struct upgrade {
+    enum upgrade_phase { UPGRADE_NONE, UPGRADE_WAITS, UPGRADE_STARTS, UPGRADE_ENDS, UPGRADE_OVER } phase;
+    pid_t pid;                    /* of the new one */
+    int channel, state_fd, pidfd; /* from STARTS on, and no more when it has failed */
+    ev_io heard, ended;           /* of the channel, and the new one's end */
+    struct loop_timer limit;      /* until it must serve */
+    char why[HEIR_MESSAGE_MAX];   /* that it is not going to: its own sentence, or ours */
+    bool is_own;                  /* its own */
+    void (*done)(void *arg, const struct upgrade_result *result);
+    void *arg;
+    uint64_t began_us;
 };
 
 struct runtime {
@@ -49,13 +68,20 @@ struct runtime {
     enum runtime_state state;
     int fd_ceiling;
     uint64_t start_us;
-    struct deadline grace, pump, tick;
+    struct deadline grace, pump, tick, linger;
     struct scrapes scrapes;
-    struct list drains;    /* of drain.c: servers whose drain has a limit of time */
-    struct list taps;      /* of taps.c */
-    struct list overrides; /* of override.c */
+    struct list drains;          /* of drain.c: servers whose drain has a limit of time */
+    struct list taps;            /* of taps.c */
+    struct list overrides;       /* of override.c */
+    struct listen_fds inherited; /* that nobody has taken yet */
+    struct heir heir;            /* what the process before has given this one */
+    struct upgrade upgrade;      /* to another one */
+    uint64_t upgrades;           /* of the service */
+    char program[PATH_MAX];      /* that was started; "": it is not known */
+    bool is_alone;               /* no other process serves the same sockets */
     ev_signal signals[5];
-    bool pid_written;
+    FILE *pid_file;                    /* until it is written */
+    bool pid_written;                  /* it is ours to remove */
     const struct runtime_hooks *hooks; /* NULL: none */
     bool is_bound;                     /* on_bind was called */
 };
@@ -91,6 +117,24 @@ void reload_by_watch(struct runtime *r, const char *path);
 /* A tenure for each worker, with a reference each. */
 void reload_begin_order(struct runtime *r, struct order *o, struct snapshot *s);
 
+/* Whoever waits goes on: a reload, or else an upgrade. */
+void reloads_go_on(struct runtime *r);
+
+/* upgrade.c: finds out which program this is, before a chroot hides it. */
+void upgrade_init(struct runtime *r);
+void upgrade_by_signal(struct runtime *r);
+/* No reload is under way or waits. */
+void upgrade_go_on(struct runtime *r);
+bool upgrade_holds_reloads(const struct runtime *r);
+/* The process is stopping: the new one, if it does not serve yet, is ended; with fini at once. */
+void upgrade_cancel(struct runtime *r);
+void upgrade_fini(struct runtime *r);
+
+/* upgrade_state.c: the state of everything, as lines of facts. What is taken is applied before the workers start;
+ * false: it was not whole, or nothing like that. */
+void upgrade_print(struct runtime *r, FILE *out);
+bool upgrade_take(struct runtime *r, FILE *in);
+
 /* reload_end.c: a reference to it is given back; after the last one it is freed, in a while. */
 void reload_release(struct runtime *r, struct snapshot *s);
 
@@ -113,6 +157,9 @@ struct backend *backend_find(const struct runtime *r, const char *name);
 /* override.c: another configuration is in force: its servers, some of them new, become what the file says, or what was
  * set against it. Workers that take it up are to sweep their pools afterwards. */
 void overrides_apply(struct runtime *r);
+/* override.c: as facts, each mark a line. override_take() is to be followed by overrides_apply(). */
+void overrides_print(const struct runtime *r, FILE *out);
+void override_take(struct runtime *r, const struct facts *f);
 /* override.c: forgets them all; the servers stay as they are. */
 void overrides_fini(struct runtime *r);
 

@@ -26,23 +26,32 @@ static void deliver_drained(struct mail *mail, void *receiver) {
     w->on_drained(w);
 }
 
-static void close_acceptor(struct acceptor *a) {
-    acceptor_close(a);
+static void close_acceptor(struct acceptor *a, void (*how)(struct acceptor *a)) {
+    how(a);
     list_remove(&a->node);
     free(a);
 }
 
-static void close_acceptors(struct worker *w) {
-    LIST_FOR (node, &w->acceptors) close_acceptor(LIST_ENTRY(node, struct acceptor, node));
+static void close_acceptors(struct worker *w, void (*how)(struct acceptor *a)) {
+    LIST_FOR (node, &w->acceptors) close_acceptor(LIST_ENTRY(node, struct acceptor, node), how);
 }
 
 static void deliver_drain(struct mail *mail, void *receiver) {
     struct worker *w = receiver;
     (void)mail;
-    if (w->env.draining) return;
-    close_acceptors(w);
+    close_acceptors(w, acceptor_close);
     w->env.draining = true;
     clients_shutdown(&w->env);
+    check_drained(w);
+}
+
+/* Another process has the listening sockets, too, and what waits there: who is connected here stays. Idle ones are not
+ * closed, as a request may be on its way. */
+static void deliver_hand_over(struct mail *mail, void *receiver) {
+    struct worker *w = receiver;
+    (void)mail;
+    close_acceptors(w, acceptor_close);
+    w->env.draining = true;
     check_drained(w);
 }
 
@@ -58,7 +67,7 @@ static void deliver_stop(struct mail *mail, void *receiver) {
     (void)mail;
     w->told_drained = true; /* nobody waits for it any more, and the worker is about to be freed */
     w->env.draining = true;
-    close_acceptors(w);
+    close_acceptors(w, acceptor_abandon);
     clients_abort(&w->env);
     loop_stop(&w->env.loop);
 }
@@ -145,6 +154,7 @@ void worker_init(struct worker *w, unsigned index, struct gate *gate, struct mai
     mailbox_init(&w->box, &w->env.loop, w);
     w->env.box = &w->box;
     w->drain.deliver = deliver_drain;
+    w->hand_over.deliver = deliver_hand_over;
     w->stop.deliver = deliver_stop;
     w->resume.deliver = deliver_resume;
     w->drained.deliver = deliver_drained;
@@ -158,44 +168,40 @@ static bool is_ordered(const struct order *o, unsigned bind) {
     return false;
 }
 
-static struct acceptor *find_acceptor(struct worker *w, unsigned bind) {
+static void keep_acceptors(struct worker *w, const struct order_listener *l) {
     LIST_FOR (node, &w->acceptors) {
         struct acceptor *a = LIST_ENTRY(node, struct acceptor, node);
-        if (a->bind == bind) return a;
+        if (a->bind == l->bind) acceptor_set(a, l->frontend, l->settings);
     }
-    return NULL;
 }
 
-static void take_up_listener(struct worker *w, const struct order_listener *l) {
-    struct acceptor *a = find_acceptor(w, l->bind);
-    if (a) {
-        acceptor_set(a, l->frontend, l->settings);
-        return;
-    }
-    a = xcalloc(1, sizeof *a);
-    acceptor_init(a, &w->env, l->frontend, l->fds[w->index], l->port, l->settings);
+static void open_acceptor(struct worker *w, const struct order_listener *l, int fd) {
+    struct acceptor *a = xcalloc(1, sizeof *a);
+    acceptor_init(a, &w->env, l->frontend, fd, l->port, l->settings);
     a->bind = l->bind;
     list_push_back(&w->acceptors, &a->node);
 }
 
 /* Who drains opens nothing any more. */
-static void refuse_listeners(struct worker *w, const struct order *o) {
-    for (unsigned i = 0; i < o->listener_count; i++)
-        if (o->listeners[i].fds) close(o->listeners[i].fds[w->index]);
+static void take_up_listener(struct worker *w, const struct order *o, const struct order_listener *l) {
+    if (!l->fds) keep_acceptors(w, l);
+    for (unsigned i = w->index; l->fds && i < l->fd_count; i += o->workers) {
+        if (w->env.draining)
+            close(l->fds[i]);
+        else
+            open_acceptor(w, l, l->fds[i]);
+    }
 }
 
 void worker_switch(struct worker *w, const struct order *o) {
     struct tenure *before = w->env.tenure;
     LIST_FOR (node, &w->acceptors) {
         struct acceptor *a = LIST_ENTRY(node, struct acceptor, node);
-        if (!is_ordered(o, a->bind)) close_acceptor(a);
+        if (!is_ordered(o, a->bind)) close_acceptor(a, acceptor_close);
     }
     bool was_empty = before && before->clients == 0;
     w->env.tenure = o->tenures[w->index];
-    if (w->env.draining)
-        refuse_listeners(w, o);
-    else
-        for (unsigned i = 0; i < o->listener_count; i++) take_up_listener(w, &o->listeners[i]);
+    for (unsigned i = 0; i < o->listener_count; i++) take_up_listener(w, o, &o->listeners[i]);
     w->clients_left = w->env.client_count;
     w->pools_left = w->env.pools.size;
     if (was_empty) on_tenure_end(&w->env, before);
@@ -230,6 +236,10 @@ void worker_drain(struct worker *w) {
     mailbox_post(&w->box, &w->drain);
 }
 
+void worker_hand_over(struct worker *w) {
+    mailbox_post(&w->box, &w->hand_over);
+}
+
 void worker_resume(struct worker *w) {
     if (!atomic_exchange(&w->resume_posted, true)) mailbox_post(&w->box, &w->resume);
 }
@@ -241,7 +251,7 @@ void worker_stop(struct worker *w) {
 
 void worker_fini(struct worker *w) {
     w->told_drained = true;
-    close_acceptors(w);
+    close_acceptors(w, acceptor_abandon);
     while (w->box.first) mailbox_deliver(&w->box); /* what waiters were granted at the last moment; unfinished orders */
     mailbox_fini(&w->box);
     env_fini(&w->env);

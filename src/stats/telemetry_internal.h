@@ -19,7 +19,8 @@ struct history {
     uint64_t passed[MEASURE_COUNT][HISTOGRAM_BLOCKS]; /* durations since the series came, by block */
     struct digest **slots;                            /* slot_count of them; NULL: no traffic then */
 
-    /* What the shards held already when the series came: another one's that had the id before. */
+    /* What the shards held already when the series came: another one's that had the id before. Less than nothing
+     * (modulo 2^64) of what it has brought from another process. */
     uint64_t base_tallies[TALLY_COUNT];
     uint64_t *base_causes; /* NULL: nothing */
 };
@@ -34,6 +35,8 @@ struct telemetry_scratch {
 struct telemetry_scratch *telemetry_scratch_get(struct telemetry *t);
 /* What the shards of its id hold belongs to an earlier series. */
 void history_begin_anew(struct telemetry *t, struct series *s);
+/* It has base_causes afterwards. */
+struct history *history_need_base(struct telemetry *t, struct series *s);
 void history_free(struct telemetry *t, struct series *s);
 /* All slots empty, for a timeline that begins anew. */
 void history_clear_slots(struct telemetry *t, struct history *h);

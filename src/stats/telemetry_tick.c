@@ -175,15 +175,20 @@ static bool take_news(struct telemetry *t, struct series *s, struct digest_write
     return true;
 }
 
+struct history *history_need_base(struct telemetry *t, struct series *s) {
+    if (!s->history) s->history = history_alloc(t, sizeof *s->history);
+    if (!s->history->base_causes) s->history->base_causes = history_alloc(t, FAILURE_COUNT * sizeof(uint64_t));
+    return s->history;
+}
+
 void history_begin_anew(struct telemetry *t, struct series *s) {
     struct digest_writer w;
     telemetry_scratch_get(t);
     if (!take_news(t, s, &w)) return;
-    struct history *h = s->history;
     struct stats_totals before;
     telemetry_totals(t, s, &before);
+    struct history *h = history_need_base(t, s);
     memcpy(h->base_tallies, before.tallies, sizeof h->base_tallies);
-    h->base_causes = history_alloc(t, sizeof before.causes);
     memcpy(h->base_causes, before.causes, sizeof before.causes);
     memset(h->passed, 0, sizeof h->passed);
 }

@@ -14,6 +14,7 @@ os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # for pytest-xdist's workers
 
 import support  # noqa: E402  (after the bytecode switch)
 
+support.adopt_orphans()  # of upgrades
 _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (_hard, _hard))
 
@@ -63,7 +64,7 @@ def loomgate(request, tmp_path):
             one.stop()
     finally:
         for one in started:
-            if one.process.poll() is None:
+            if one.process.poll() is None or not one.log.ended:
                 one.kill()
     if getattr(request.node, "has_failed", False):
         for one in started:

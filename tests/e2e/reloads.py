@@ -140,11 +140,15 @@ class Reloader:
         return Client(self.address(frontend), **options)
 
     def sockets(self):
+        return self.listening(self.gate.pid)
+
+    @staticmethod
+    def listening(pid):
         """The inodes of all listening TCP sockets of the process."""
         found = set()
-        with open(f"/proc/{self.gate.pid}/net/tcp") as table:
+        with open(f"/proc/{pid}/net/tcp") as table:
             listening = {line.split()[9] for line in table.readlines()[1:] if line.split()[3] == "0A"}
-        folder = f"/proc/{self.gate.pid}/fd"
+        folder = f"/proc/{pid}/fd"
         for fd in os.listdir(folder):
             try:
                 link = os.readlink(f"{folder}/{fd}")

@@ -5,6 +5,7 @@
     fetch(gate.web, "/echo")                     gate.web: the first address of frontend "web"
 """
 
+import ctypes
 import json
 import os
 import pathlib
@@ -48,6 +49,34 @@ def parse_json(line):
 def environment(extra=None):
     env = {**os.environ, **SANITIZER_ENV, **(extra or {})}
     return {name: value for name, value in env.items() if value is not None}
+
+
+def adopt_orphans():
+    """Processes whose parent has ended become children of this one, which is to reap() them (prctl(2))."""
+    pr_set_child_subreaper = 36
+    ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
+
+
+def parent_of(pid):
+    """0: there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return int(stat.read().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def reap(pid):
+    """The exit status of an adopted process that is about to end; None: somebody else has reaped it."""
+
+    def status():
+        try:
+            ended, code = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            return (None,)
+        return ended and (os.waitstatus_to_exitcode(code),)
+
+    return eventually(status, f"the end of {pid}")[0]
 
 
 class Origin:
@@ -153,12 +182,13 @@ def write_config(config, folder, name="loomgate.yaml"):
 class Loomgate:
     """The proxy, started and ready. `log`: its own log (stderr), `records`: access records (stdout); Collectors."""
 
-    def __init__(self, config, folder, args=(), env=None, wait=True, name="loomgate.yaml", prefix=()):
+    def __init__(self, config, folder, args=(), env=None, wait=True, name="loomgate.yaml", prefix=(),
+                 program=LOOMGATE_BIN, **options):
         self.path = write_config(config, folder, name)
         self.process = subprocess.Popen(
-            [*prefix, LOOMGATE_BIN, "-f", self.path, *args],
+            [*prefix, program, "-f", self.path, *args],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
-            env=environment(env), cwd=folder,
+            env=environment(env), cwd=folder, **options,
         )
         self.log = Collector(self.process.stderr, parse_json)
         self.records = Collector(self.process.stdout, parse_json)
@@ -224,13 +254,27 @@ class Loomgate:
     def signal(self, number):
         self.process.send_signal(number)
 
+    def heirs(self):
+        """The processes that upgrades have started, dead or alive. Their output is this one's, too; who says first that
+        there is one, itself or the one that has started it, is open."""
+        told = [line["pid"] for line in self.log.lines if line.get("event") in ("upgrade_started", "ready")]
+        return [pid for pid in dict.fromkeys(told) if pid != self.pid]
+
+    def signal_heirs(self, number):
+        """Those that live: a number of one that has ended may be somebody else's by now."""
+        family = [os.getpid(), self.pid, *self.heirs()]
+        for pid in self.heirs():
+            if parent_of(pid) in family:
+                os.kill(pid, number)
+
     def wait_exit(self, timeout=TIMEOUT):
-        """The exit status, once both streams are read to their end."""
+        """The exit status, once both streams are read to their end: nobody writes there any more."""
         status = self.process.wait(timeout)
         self.log.join()
         self.records.join()
-        self.is_stopped = True
-        return status
+        statuses = [status, *(reap(pid) for pid in self.heirs())]
+        self.is_stopped = self.log.ended and self.records.ended
+        return next((one for one in statuses if one), 0)
 
     def assert_clean(self, allow_errors=False):
         """No sanitizer report, and no line that tells of an internal error."""
@@ -246,6 +290,7 @@ class Loomgate:
         self.is_stopped = True
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
+        self.signal_heirs(signal.SIGTERM)
         try:
             status = self.wait_exit()
         except subprocess.TimeoutExpired:
@@ -259,6 +304,7 @@ class Loomgate:
         """For teardown after a failure: no questions asked."""
         if self.process.poll() is None:
             self.process.kill()
+        self.signal_heirs(signal.SIGKILL)
         self.wait_exit()
 
 

@@ -42,7 +42,8 @@ def commands():
 
 
 ROWS = list(commands())
-NOT_HERE = ("shutdown", "prompt", "stream stats", "stream events", "stream requests")  # ends it, or no one answer
+# They end it, or have not one answer.
+NOT_HERE = ("shutdown", "upgrade", "prompt", "stream stats", "stream events", "stream requests")
 
 
 def test_there_are_commands():

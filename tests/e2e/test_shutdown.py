@@ -285,18 +285,6 @@ def test_half_a_proxy_header_holds_up_the_end_no_longer_than_its_timeout(loomgat
     assert exits(gate) < TIMEOUT / 2
 
 
-def test_upgrade_is_not_supported_yet(loomgate, origin):
-    gate = loomgate(with_grace("60s", origin()))
-    with gate.client() as client:
-        assert client.request("GET", "/").read_response().status == 200
-        gate.signal(signal.SIGUSR2)
-        told = gate.logged(event="not_supported")
-        assert "upgrade" in told["message"] and "not supported yet" in told["message"] and told["level"] == "warn"
-        assert client.request("GET", "/").read_response().status == 200
-    assert gate.fetch("/").status == 200
-    assert gate.process.poll() is None
-
-
 @pytest.mark.threads
 def test_end_under_load(loomgate, origin):
     """Whatever is answered is answered whole; then the door is shut."""

@@ -14,6 +14,7 @@
 #ifndef LOOMGATE_BACKEND_BREAKER_H
 #define LOOMGATE_BACKEND_BREAKER_H
 
+#include "loomgate/base/facts.h"
 #include "loomgate/base/macros.h"
 #include "loomgate/config/config.h"
 
@@ -99,5 +100,15 @@ void breaker_hold(struct breaker *b, enum breaker_state state, uint64_t now_us, 
 /* Lets go: CLOSED stays so until a failure is too many, OPEN half-opens with the next exchange. */
 void breaker_release(struct breaker *b, uint64_t now_us);
 bool breaker_is_held(const struct breaker *b);
+
+/* --- over to another process (breaker_state.c) ------------------------------------------------------------------- */
+
+/* What it is like, as facts. What is held is not told: who holds it holds it again. */
+void breaker_print(const struct breaker *b, const struct breaker_window *w, const struct breaker_settings *s,
+                   uint64_t now_us, FILE *out);
+/* Becomes that, before anybody uses it. One that is held stays so; probes that were under way are made again. A window
+ * of another length begins anew. */
+void breaker_take(struct breaker *b, struct breaker_window *w, const struct breaker_settings *s, uint64_t now_us,
+                  const struct facts *f);
 
 #endif

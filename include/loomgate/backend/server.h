@@ -117,4 +117,12 @@ static inline uint32_t server_weight(const struct server *s, uint32_t of_config)
     return own ? own - 1 : of_config * WEIGHT_ONE;
 }
 
+/* --- over to another process (server_state.c) -------------------------------------------------------------------- */
+
+/* A line of facts: who it is, what its checks have found, its breaker, its latency, its ramp. */
+void server_print(const struct server *s, const struct breaker_settings *breaker, uint64_t now_us, FILE *out);
+/* Becomes that, before any worker uses it; what operators have set comes first, and stays. False: it is about another
+ * address. */
+bool server_take(struct server *s, const struct breaker_settings *breaker, uint64_t now_us, const struct facts *f);
+
 #endif

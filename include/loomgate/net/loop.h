@@ -106,6 +106,10 @@ void timer_set(struct loop *loop, struct loop_timer *t, uint64_t delay_us);
 void timer_cancel(struct loop_timer *t);
 bool timer_is_set(const struct loop_timer *t);
 
+/* Before a descriptor is closed whose open file another process has, too: else it would stay in the kernel's list of
+ * what this loop waits for, as no close() but the last one takes it out (epoll(7)). Its watchers are stopped. */
+void loop_forget_fd(struct loop *loop, int fd);
+
 /* How long turns took, from the end of the wait to the next one: how late an event may be served. In the last 10 to 20
  * seconds: of each sixteenth turn, but the longest (max_us) of all, also when no sixteenth was among them. On the
  * loop's thread. */

@@ -28,6 +28,8 @@ struct socket_rights {
 /* One listening UNIX socket whose file has these rights before anybody can connect; else as socket_listen. Returns the
  * descriptor, -1 with an error. */
 int socket_listen_unix(const struct addr *a, unsigned backlog, const struct socket_rights *rights, struct error *e);
+/* Gives the file of a UNIX socket these rights, unless it has them. */
+LG_MUST_CHECK bool socket_set_rights(const struct addr *a, const struct socket_rights *rights, struct error *e);
 /* Whose process connected a UNIX socket, as it was then (SO_PEERCRED). */
 struct socket_peer {
     pid_t pid;

@@ -37,5 +37,7 @@ void acceptor_set(struct acceptor *a, struct frontend *frontend, const struct li
 void acceptor_resume(struct acceptor *a);
 /* Takes what waits in the queue (closing would reset it), then closes. */
 void acceptor_close(struct acceptor *a);
+/* Closes, and leaves what waits in the queue to whoever else has the socket. */
+void acceptor_abandon(struct acceptor *a);
 
 #endif

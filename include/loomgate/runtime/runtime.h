@@ -1,14 +1,15 @@
 /* runtime.h: the control thread: workers, signals, shutdown; and what whoever commands it may ask of it.
  *
  *   runtime_run: bind -> on_bind -> drop privileges -> start workers -> RUNNING
- *     --SIGTERM or runtime_shutdown--> DRAINING --all drained, or grace over, or told again--> STOPPED -> on_stop */
+ *     --SIGTERM or runtime_shutdown--> DRAINING --all drained, or grace over, or told again--> STOPPED -> on_stop
+ *     --another process serves (upgrade.h)--> HANDED_OVER --all drained--> STOPPED, or --SIGTERM--> DRAINING */
 #ifndef LOOMGATE_RUNTIME_RUNTIME_H
 #define LOOMGATE_RUNTIME_RUNTIME_H
 
 #include "loomgate/config/config.h"
 #include "loomgate/proxy/env.h"
 
-enum runtime_state { RUNTIME_RUNNING, RUNTIME_DRAINING, RUNTIME_STOPPED };
+enum runtime_state { RUNTIME_RUNNING, RUNTIME_HANDED_OVER, RUNTIME_DRAINING, RUNTIME_STOPPED };
 
 struct runtime;
 /* What is above subscribes; all of it on the control thread. */
@@ -19,6 +20,11 @@ struct runtime_hooks {
     /* Nothing runs on the control thread's loop any more; workers may still run. Only after on_bind. What it asked of
      * the workers before is still told to it until runtime_run returns. */
     void (*on_stop)(void *owner, struct runtime *r);
+    /* Another process is to take over: tells each listening socket of its own, with its name for listen_fds.h. NULL: it
+     * has none. */
+    void (*on_bequeath)(void *owner, void (*each)(void *arg, int fd, const char *name), void *arg);
+    /* It has: closes them, and leaves their files. NULL: nothing to do. */
+    void (*on_handed_over)(void *owner);
 };
 
 /* Where the configuration came from, to read it again; constant for the process's life. */
@@ -26,6 +32,8 @@ struct runtime_source {
     const char *path; /* NULL: nowhere, it cannot be read again */
     const struct config_override *overrides;
     size_t override_count;
+    char *const *argv;         /* that the program was started with, for an upgrade; NULL: there can be none */
+    uint64_t upgrade_limit_us; /* so soon the new process must serve; 0: 30 s */
 };
 
 /* Serves the configuration, which it takes over, until told to stop. `source` and `hooks` may be NULL. Returns the exit
@@ -54,6 +62,12 @@ uint64_t runtime_resident_bytes(void);
 
 /* How many configurations are still alive: the current one, and those with exchanges that began under them. */
 unsigned runtime_snapshots_alive(const struct runtime *r);
+
+/* While on_bind runs: a listening socket of this address that was there before the process, which is the caller's then;
+ * -1: there is none. *is_lent: the service manager has made it, and its file. */
+int runtime_inherit(struct runtime *r, const struct addr *a, bool *is_lent);
+/* No other process serves the same sockets: files of sockets that were inherited are not removed before that. */
+bool runtime_is_alone(const struct runtime *r);
 
 /* Stops gracefully; `now`, or when the workers drain already and `now` is set: at once, in this turn of the loop. */
 void runtime_shutdown(struct runtime *r, bool now);

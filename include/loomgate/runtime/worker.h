@@ -1,6 +1,7 @@
 /* worker.h: one thread with a loop, its acceptors and its part of all connections.
  *
  *   worker_start -> RUNNING --worker_drain--> DRAINING --last client gone--> on_drained
+ *                   RUNNING --worker_hand_over--> DRAINING, idle clients stay until their next response or timeout
  *   worker_stop at any time: what still runs is broken off */
 #ifndef LOOMGATE_RUNTIME_WORKER_H
 #define LOOMGATE_RUNTIME_WORKER_H
@@ -16,9 +17,10 @@ struct order {
         struct frontend *frontend;
         const struct listener_settings *settings;
         uint16_t port;
-        int *fds; /* one a worker, which takes it over; NULL: they have it already */
+        int *fds;          /* worker w takes w, w + workers, ... over; NULL: they have them already */
+        unsigned fd_count; /* at least one a worker; more, when so many were inherited */
     } * listeners;
-    unsigned listener_count;
+    unsigned listener_count, workers;
 };
 
 struct worker {
@@ -27,9 +29,9 @@ struct worker {
     struct list acceptors;
     unsigned index;
     pthread_t thread;
-    struct mail drain, stop, resume, drained; /* posted at most once at a time, so they live here */
-    struct mail collect;                      /* goes to the control thread and comes back with the metrics */
-    struct exposition *metrics;               /* in that letter; its receiver's reference */
+    struct mail drain, hand_over, stop, resume, drained; /* posted at most once at a time, so they live here */
+    struct mail collect;        /* goes to the control thread and comes back with the metrics */
+    struct exposition *metrics; /* in that letter; its receiver's reference */
     _Atomic bool resume_posted;
     bool collect_posted; /* the letter has not come back */
     struct list asking;  /* the control thread's: among those that are given the next text */
@@ -59,6 +61,9 @@ bool worker_start(struct worker *w, struct error *e);
 
 /* From any thread: stop accepting and end each connection with its running exchange; on_drained follows. */
 void worker_drain(struct worker *w);
+/* The same once another process accepts at the same sockets: clients that are idle may stay, and end with their next
+ * response. worker_drain may follow. */
+void worker_hand_over(struct worker *w);
 /* From any thread: look at paused acceptors again. */
 void worker_resume(struct worker *w);
 /* From the control thread, once after each on_collect; a reference of the caller's goes with the text. */

@@ -9,6 +9,7 @@
 #ifndef LOOMGATE_STATS_TELEMETRY_H
 #define LOOMGATE_STATS_TELEMETRY_H
 
+#include "loomgate/base/facts.h"
 #include "loomgate/base/list.h"
 #include "loomgate/base/map.h"
 #include "loomgate/stats/recorder.h"
@@ -105,6 +106,16 @@ struct stats_distribution {
     uint64_t below[HISTOGRAM_BLOCKS];
 };
 void telemetry_distribution(const struct series *s, enum measure m, struct stats_distribution *out);
+
+/* --- over to another process (telemetry_carry.c) ----------------------------------------------------------------- */
+
+/* Lines of facts: the totals and distributions of a series since it came, up to the last tick. */
+void telemetry_print(const struct telemetry *t, const struct series *s, FILE *out);
+/* Such a line: its series, if there is one of that name, has had this before. Windows are not meant: they begin anew.
+ * False: the line is of another kind. */
+bool telemetry_take(struct telemetry *t, const struct facts *f);
+
+/* --- memory ------------------------------------------------------------------------------------------------------ */
 
 /* Bytes of the heap, for `show memory`. */
 struct telemetry_memory {

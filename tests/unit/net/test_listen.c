@@ -88,6 +88,36 @@ static void a_lack_of_descriptors_passes(void **state) {
     listen_stop(&watch);
 }
 
+/* In the list of an epoll descriptor of this process (proc_pid_fdinfo(5)). */
+static bool is_watched(int fd) {
+    char path[64], line[256];
+    bool found = false;
+    for (int epoll = 0; epoll < 256 && !found; epoll++) {
+        int target;
+        snprintf(path, sizeof path, "/proc/self/fdinfo/%d", epoll);
+        FILE *info = fopen(path, "re");
+        while (info && !found && fgets(line, sizeof line, info))
+            found = sscanf(line, "tfd: %d", &target) == 1 && target == fd; /* NOLINT(cert-err34-c) */
+        if (info) fclose(info);
+    }
+    return found;
+}
+
+/* Another process has the socket, too: closing it here is not the end of it. */
+static void a_socket_that_lives_on_wakes_nobody(void **state) {
+    (void)state;
+    int fd = watch.io.fd, elsewhere = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    loop_settle(&loop);
+    assert_true(is_watched(fd));
+    listen_stop(&watch);
+    assert_false(is_watched(fd));
+    int client = connect_client();
+    loop_settle(&loop);
+    assert_int_equal(accepted, 0);
+    close(client);
+    close(elsewhere);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
@@ -95,6 +125,7 @@ int main(void) {
         TEST(all_connections_are_told),
         TEST(it_may_be_stopped_from_inside),
         TEST(a_lack_of_descriptors_passes),
+        TEST(a_socket_that_lives_on_wakes_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -89,8 +89,10 @@ static void child_finds_by_address(void) {
     CHECK(strcmp(l.v[2].name, "control") == 0);
     for (int fd = first; fd <= third; fd++) CHECK(fcntl(fd, F_GETFD) == FD_CLOEXEC && fcntl(fd, F_GETFL) & O_NONBLOCK);
     CHECK(getsockopt(first, IPPROTO_TCP, TCP_NODELAY, &value, &len) == 0 && value);
-    CHECK(listen_fds_take(&l, &two, false) == second && listen_fds_take(&l, &two, true) == -1);
-    CHECK(listen_fds_take(&l, &at, false) == third);
+    bool is_lent;
+    CHECK(listen_fds_take(&l, &two, false, &is_lent) == second && is_lent);
+    CHECK(listen_fds_take(&l, &two, true, &is_lent) == -1 && !is_lent);
+    CHECK(listen_fds_take(&l, &at, false, &is_lent) == third && is_lent);
     /* Nobody wants the first one: it is closed, the others are not. */
     listen_fds_fini(&l);
     CHECK(fcntl(first, F_GETFD) == -1 && fcntl(second, F_GETFD) >= 0 && fcntl(third, F_GETFD) >= 0);
@@ -105,46 +107,113 @@ static void child_takes_a_group(void) {
     CHECK(listen_fds_init(&l, &e));
     CHECK(strcmp(l.v[0].name, "") == 0);
     same = one;
-    CHECK(listen_fds_take(&l, &one, false) == first);
+    bool is_lent;
+    CHECK(listen_fds_take(&l, &one, false, &is_lent) == first);
     /* "*" is [::], for which 0.0.0.0 will do where nothing better is there. */
     struct addr any = {.len = sizeof any.u.in6};
     any.u.in6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = one.u.in.sin_port};
-    CHECK(listen_fds_take(&l, &any, false) == -1);
-    CHECK(listen_fds_take(&l, &any, true) == second);
-    CHECK(listen_fds_take(&l, &same, true) == -1);
+    CHECK(listen_fds_take(&l, &any, false, &is_lent) == -1);
+    CHECK(listen_fds_take(&l, &any, true, &is_lent) == second);
+    CHECK(listen_fds_take(&l, &same, true, &is_lent) == -1);
     listen_fds_fini(&l);
 }
 
 static void child_shares_a_group(void) {
     struct addr one;
     struct listen_fds l;
+    struct listen_group g;
     struct error e;
-    int first = listen_tcp(&one, INADDR_LOOPBACK), second = dup(first), fds[5];
-    bool found = false;
-    set_environment(getpid(), "2", NULL);
+    int first = listen_tcp(&one, INADDR_LOOPBACK), second = dup(first);
+    set_environment(getpid(), "2", "web:web");
     CHECK(listen_fds_init(&l, &e));
-    CHECK(listen_fds_take_group(&l, &one, false, 5, fds, &found, &e) && found);
-    CHECK(fds[0] == first && fds[1] == second);
+    CHECK(listen_fds_take_group(&l, &one, false, "f", 5, &g, &e) && g.count == 5 && g.distinct == 2);
+    CHECK(g.is_inherited && g.is_lent && g.fds[0] == first && g.fds[1] == second);
     for (int i = 2; i < 5; i++) {
         struct addr at;
-        CHECK(fds[i] > second && fcntl(fds[i], F_GETFD) == FD_CLOEXEC);
-        CHECK(socket_local_addr(fds[i], &at) && addr_eq(&at, &one));
+        CHECK(g.fds[i] > second && fcntl(g.fds[i], F_GETFD) == FD_CLOEXEC);
+        CHECK(socket_local_addr(g.fds[i], &at) && addr_eq(&at, &one));
     }
-    CHECK(listen_fds_take_group(&l, &one, false, 5, fds, &found, &e) && !found);
+    free(g.fds);
+    CHECK(listen_fds_take_group(&l, &one, false, "f", 5, &g, &e) && !g.count && !g.fds && !g.is_inherited);
     listen_fds_fini(&l);
+}
+
+/* None may be left out: what waits there would be lost. */
+static void child_takes_more_than_there_are_workers(void) {
+    struct addr one;
+    struct listen_fds l;
+    struct listen_group g;
+    struct error e;
+    int first = listen_tcp(&one, INADDR_LOOPBACK);
+    for (int i = 0; i < 3; i++) CHECK(dup(first) == first + 1 + i);
+    set_environment(getpid(), "4", NULL);
+    CHECK(listen_fds_init(&l, &e));
+    CHECK(listen_fds_take_group(&l, &one, false, "f", 2, &g, &e) && g.count == 4 && g.distinct == 4);
+    for (int i = 0; i < 4; i++) CHECK(g.fds[i] == first + i);
+    free(g.fds);
+    listen_fds_fini(&l);
+}
+
+/* A port of the kernel's choice is found by whose it was; two of them are two. */
+static void child_finds_free_ports(void) {
+    struct addr at[3], any = {.len = sizeof any.u.in};
+    struct listen_fds l;
+    struct listen_group g;
+    struct error e;
+    char names[3][LISTEN_NAME_MAX], all[4 * LISTEN_NAME_MAX];
+    for (int i = 0; i < 3; i++) listen_tcp(&at[i], INADDR_LOOPBACK);
+    listen_fds_name(names[0], "a", true);
+    listen_fds_name(names[1], "b:c", false);
+    listen_fds_name(names[2], "b:c", false);
+    CHECK(strcmp(names[1], "frontend/b%c") == 0 && strcmp(names[0], "lent-frontend/a") == 0);
+    snprintf(all, sizeof all, "%s:%s:%s", names[0], names[1], names[2]);
+    set_environment(getpid(), "3", all);
+    CHECK(listen_fds_init(&l, &e));
+    any.u.in = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_ANY)};
+    CHECK(listen_fds_take_group(&l, &any, false, "a", 1, &g, &e) && !g.count); /* not there */
+    any.u.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    CHECK(listen_fds_take_group(&l, &any, false, "c", 1, &g, &e) && !g.count);
+    for (int i = 1; i < 3; i++) {
+        CHECK(listen_fds_take_group(&l, &any, false, "b:c", 1, &g, &e) && g.count == 1 && !g.is_lent);
+        CHECK(g.fds[0] == LISTEN_FDS_FIRST + i);
+        free(g.fds);
+    }
+    CHECK(listen_fds_take_group(&l, &any, false, "b:c", 1, &g, &e) && !g.count);
+    CHECK(listen_fds_take_group(&l, &any, false, "a", 1, &g, &e) && g.count == 1 && g.is_lent);
+    free(g.fds);
+    listen_fds_fini(&l);
+}
+
+/* Nobody will: the process before made the file, the service manager may want its own again. */
+static void child_removes_files(void) {
+    char path[] = "/tmp/lg-listen-XXXXXX", file[2][64];
+    struct listen_fds l;
+    struct error e;
+    CHECK(mkdtemp(path));
+    for (int i = 0; i < 2; i++) {
+        snprintf(file[i], sizeof file[i], "%s/%d", path, i);
+        struct addr at = addr_make_unix(file[i]);
+        int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+        CHECK(fd == LISTEN_FDS_FIRST + i && bind(fd, &at.u.sa, at.len) == 0 && listen(fd, 9) == 0);
+    }
+    set_environment(getpid(), "2", "control/:lent-control/");
+    CHECK(listen_fds_init(&l, &e));
+    CHECK(!listen_fds_is_lent(&l.v[0]) && listen_fds_is_lent(&l.v[1]));
+    listen_fds_end(&l);
+    CHECK(access(file[0], F_OK) != 0 && unlink(file[1]) == 0 && rmdir(path) == 0);
 }
 
 static void child_cannot_duplicate(void) {
     struct addr one;
     struct listen_fds l;
+    struct listen_group g;
     struct error e;
-    int first = listen_tcp(&one, INADDR_LOOPBACK), fds[3];
-    bool found;
+    int first = listen_tcp(&one, INADDR_LOOPBACK);
     struct rlimit limit = {(rlim_t)first + 2, (rlim_t)first + 2};
     set_environment(getpid(), "1", NULL);
     CHECK(listen_fds_init(&l, &e));
     CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0); /* room for one more */
-    CHECK(!listen_fds_take_group(&l, &one, false, 3, fds, &found, &e));
+    CHECK(!listen_fds_take_group(&l, &one, false, "f", 3, &g, &e));
     CHECK(strstr(e.text, "cannot be duplicated: Too many open files"));
     CHECK(fcntl(first, F_GETFD) == -1 && fcntl(first + 1, F_GETFD) == -1);
     listen_fds_fini(&l);
@@ -155,6 +224,8 @@ static void finds_by_address(void **state) {
     run_in_child(child_finds_by_address);
     run_in_child(child_takes_a_group);
     run_in_child(child_shares_a_group);
+    run_in_child(child_takes_more_than_there_are_workers);
+    run_in_child(child_finds_free_ports);
     run_in_child(child_cannot_duplicate);
 }
 
@@ -170,7 +241,7 @@ static void child_has_none(void) {
     CHECK(listen_fds_init(&l, &e) && l.count == 0);
     check_forgotten();
     CHECK(fcntl(fd, F_GETFD) == 0);
-    CHECK(listen_fds_take(&l, &one, true) == -1);
+    CHECK(listen_fds_take(&l, &one, true, &(bool){false}) == -1);
     set_environment(getpid(), "0", NULL);
     CHECK(listen_fds_init(&l, &e) && l.count == 0);
     setenv("LISTEN_FDS", "1", 1); /* nobody says for whom */
@@ -213,6 +284,11 @@ static void child_refuses(void) {
     check_forgotten();
 }
 
+static void forgets_what_nobody_takes(void **state) {
+    (void)state;
+    run_in_child(child_removes_files);
+}
+
 static void leaves_what_is_not_meant_for_it(void **state) {
     (void)state;
     run_in_child(child_has_none);
@@ -226,6 +302,7 @@ static void refuses_what_is_no_listener(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_by_address),
+        cmocka_unit_test(forgets_what_nobody_takes),
         cmocka_unit_test(leaves_what_is_not_meant_for_it),
         cmocka_unit_test(refuses_what_is_no_listener),
     };

@@ -41,9 +41,12 @@ static void on_tenure_end(struct worker *w, struct tenure *t) {
 static void obey(struct worker *w) {
     int fds[WORKERS];
     struct tenure *tenures[WORKERS];
-    struct order_listener l = {
-        .bind = w->index + 1, .frontend = &rt.snapshot->frontends[0], .settings = &listener, .fds = fds};
-    struct order o = {.tenures = tenures, .listeners = &l, .listener_count = 1};
+    struct order_listener l = {.bind = w->index + 1,
+                               .frontend = &rt.snapshot->frontends[0],
+                               .settings = &listener,
+                               .fds = fds,
+                               .fd_count = WORKERS};
+    struct order o = {.tenures = tenures, .listeners = &l, .listener_count = 1, .workers = WORKERS};
     tenures[w->index] = xcalloc(1, sizeof(struct tenure));
     tenures[w->index]->snapshot = rt.snapshot;
     fds[w->index] = listener_open(&at[w->index]);

@@ -48,12 +48,13 @@ static void obey(struct worker *w, unsigned bind, struct addr *to) {
     int fds[WORKERS];
     struct tenure *tenures[WORKERS];
     struct order_listener l = {.bind = bind, .frontend = &snapshot->frontends[0], .settings = &listener};
-    struct order o = {.tenures = tenures, .listeners = &l, .listener_count = 1};
+    struct order o = {.tenures = tenures, .listeners = &l, .listener_count = 1, .workers = WORKERS};
     tenures[w->index] = xcalloc(1, sizeof(struct tenure));
     tenures[w->index]->snapshot = snapshot;
     if (to) {
         fds[w->index] = listener_open(to);
         l.fds = fds;
+        l.fd_count = WORKERS;
         l.port = addr_port(to);
     }
     worker_switch(w, &o);
