@@ -11,7 +11,8 @@
 #include <stdlib.h>
 
 /* LOOK: so often it is looked whether the reader of a stream is still there. */
-enum { IN_MAX = CONTROL_LINE_MAX + 2, COMMANDS_A_TURN = 8, LOOK_US = 1000000 };
+enum { IN_MAX = CONTROL_LINE_MAX + 2, COMMANDS_A_TURN = 8, WAITING_MAX = 16384, LOOK_US = 1000000 };
+_Static_assert((int)WAITING_MAX > (int)CONN_HIGH_MARK, "or on_drained never comes");
 
 struct client {
     struct list node;
@@ -58,9 +59,14 @@ static void step_soon(struct client *c) {
 
 /* --- calls ------------------------------------------------------------------------------------------------------ */
 
+/* More than a client's kernel buffer and this is not kept for it. on_drained tells when it is gone. */
+static bool has_much_waiting(const struct client *c) {
+    return c->conn->out.bytes > WAITING_MAX;
+}
+
 static bool on_text(struct call *call, struct slice text) {
     struct client *c = call->owner;
-    if (call->on_stop && conn_is_congested(c->conn)) return false; /* a stream drops, an answer waits */
+    if (call->on_stop && has_much_waiting(c)) return false; /* a stream drops, an answer waits */
     client_send(c, text);
     return true;
 }
@@ -155,7 +161,7 @@ static bool client_advance(struct client *c) {
         if (c->call->on_stop) watch_stream(c);
         return false;
     }
-    if (conn_is_congested(c->conn)) return false; /* on_drained, or the timeout */
+    if (has_much_waiting(c)) return false; /* on_drained, or the timeout */
     if (c->quit) {
         client_close(c, CONN_CLOSE_LINGER);
         return false;
