@@ -175,7 +175,7 @@ def test_show_workers_and_memory(admin):
     assert [row["worker"] for row in workers] == [0, 1] and all(row["turns_total"] > 0 for row in workers)
     eventually(lambda: all(row["latency"]["p99"] is not None for row in admin.json("show workers")), "sixteen turns")
     memory = {row["pool"]: row["bytes"] for row in admin.json("show memory")}
-    assert memory["read_buffers"] == 3 * 256 * 1024 and memory["config"] > 1000
+    assert memory["read_buffers"] == 3 * 288 * 1024 and memory["config"] > 1000
     assert re.search(r"^read_buffers +3 +768\.0 KiB", admin.ask("show memory"), re.M)
 
 

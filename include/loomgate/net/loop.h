@@ -33,7 +33,7 @@ struct loop_timer {
     void (*on_expire)(struct loop_timer *timer);
 };
 
-enum { LOOP_READ_SIZE = 256 * 1024 };
+enum { LOOP_READ_SIZE = 288 * 1024 };
 
 /* Something that happened in this turn and waits for its place in the order. */
 struct loop_event {
