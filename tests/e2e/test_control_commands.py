@@ -153,7 +153,7 @@ def test_an_exchange_under_way_is_seen(admin, web):
         workers = admin.json("show workers")
         assert sum(row["exchanges"] for row in workers) == 1 and sum(row["connections"] for row in workers) == 1
         memory = {row["pool"]: row for row in admin.json("show memory")}
-        assert memory["exchanges"]["in_use"] == 1 and memory["clients"]["bytes"] >= 512
+        assert memory["exchanges"]["in_use"] == 1 and memory["clients"]["bytes"] >= 256
         client.reset()
     eventually(lambda: admin.json("show info")["requests"]["active"] == 0, "the end of the exchange")
 
@@ -176,7 +176,7 @@ def test_show_workers_and_memory(admin):
     eventually(lambda: all(row["latency"]["p99"] is not None for row in admin.json("show workers")), "sixteen turns")
     memory = {row["pool"]: row["bytes"] for row in admin.json("show memory")}
     assert memory["read_buffers"] == 3 * 288 * 1024 and memory["config"] > 1000
-    assert re.search(r"^read_buffers +3 +768\.0 KiB", admin.ask("show memory"), re.M)
+    assert re.search(r"^read_buffers +3 +864\.0 KiB", admin.ask("show memory"), re.M)
 
 
 # --- breakers ---------------------------------------------------------------------------------------------------------
