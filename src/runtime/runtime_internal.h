@@ -61,8 +61,8 @@ struct runtime {
     unsigned round;         /* of publishing */
     struct metrics metrics; /* the control thread's own shard */
     struct checks checks;
-    struct gate gate;
-    struct notify notify;
+    _Alignas(LG_CACHE_LINE) struct gate gate; /* written by all workers, with each connection */
+    _Alignas(LG_CACHE_LINE) struct notify notify;
     struct worker **workers;
     unsigned worker_count, started, drained;
     enum runtime_state state;

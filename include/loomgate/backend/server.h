@@ -12,6 +12,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 /* What the operator wants of a server. DRAIN and MAINT take no new exchange; with MAINT it is not checked either. */
 enum server_admin { SERVER_READY, SERVER_DRAIN, SERVER_MAINT };
@@ -59,6 +60,7 @@ struct server {
         struct breaker_window window; /* on lines of its own */
     } shared;
 };
+_Static_assert(offsetof(struct server, shared) % LG_CACHE_LINE == 0, "what workers write is not beside what they read");
 
 static inline enum server_admin server_admin_get(const struct server *s) {
     return (enum server_admin)atomic_load_explicit(&s->shared.admin, memory_order_relaxed);

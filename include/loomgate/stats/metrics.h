@@ -23,6 +23,7 @@ const struct metric_row *metric_get(enum metric m);
 struct metrics {
     _Alignas(64) _Atomic uint64_t v[METRIC_COUNT];
 };
+_Static_assert(sizeof(struct metrics) % 64 == 0, "nothing else is on the last line");
 
 /* One writer: a relaxed load and store, no locked instruction. */
 static inline void metrics_add(struct metrics *shard, enum metric m, uint64_t n) {
