@@ -462,7 +462,7 @@ static void conn_on_writable(struct conn *c) {
     if (c->state == CONN_CLOSING) conn_closing_step(c);
 }
 
-static void on_ready(void *owner, int events) {
+static void conn_on_event(void *owner, int events) {
     struct conn *c = owner;
     if (c->state == CONN_CONNECTING) {
         conn_on_connected(c);
@@ -475,7 +475,7 @@ static void on_ready(void *owner, int events) {
 static void on_io(struct ev_loop *ev, ev_io *w, int events) {
     (void)ev;
     struct conn *c = LG_CONTAINER_OF(w, struct conn, io);
-    loop_in_order(conn_loop(c), on_ready, c, events);
+    loop_in_order(conn_loop(c), conn_on_event, c, events);
 }
 
 /* What was put off in this turn: a connect that was done at once, an error to tell, kept bytes to present, output. */
