@@ -29,9 +29,9 @@ enum conn_close_how {
  * a closing connection may stand still with bytes to send; LINGER: how long it waits for the peer's FIN. */
 enum { CONN_HIGH_MARK = 4096, CONN_DRAIN_US = 30000000, CONN_LINGER_US = 2000000 };
 
-/* What is read at once may have to be kept, where it goes on to a peer that takes nothing: so at first it is little, but
- * enough for a head and the 16 KiB behind it that so many programs send at once. It is doubled after each sixteen reads
- * that were filled, up to LOOP_READ_SIZE; a pause of SLOW_MS or longer, such as a slow peer's, begins anew. */
+/* What is read at once may have to be kept, where it goes on to a peer that takes nothing: so at first it is little,
+ * but enough for a head and the 16 KiB behind it that so many programs send at once. It is doubled after each sixteen
+ * reads that were filled, up to LOOP_READ_SIZE; a pause of SLOW_MS or longer, such as a slow peer's, begins anew. */
 enum { CONN_READ_FIRST = 18 * 1024, CONN_READ_LEVELS = 4, CONN_SLOW_MS = 20 };
 
 struct conn;
