@@ -1,104 +1,30 @@
 /* test_upgrade.c: a process whose heir hangs, or leaves, or says why it does not serve; the heir is this program with
- * another argument. Each in a process of its own (runs under
- * ThreadSanitizer). */
+ * another argument. Each in a process of its own (runs under ThreadSanitizer). */
 #include "loomgate/runtime/upgrade.h"
 
 #include "loomgate/runtime/heir.h"
 
-#include "../../support/addr_make.h"
-#include "../../support/config_make.h"
+#include "process_bed.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
-#include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-enum { PATIENCE_MS = 20000, LOG_MAX = 16384 };
-
-static char dir[32], socket_path[64], text[LOG_MAX];
-static size_t text_len;
-static pid_t child;
-static int log_fd;
 
 static int set_up(void **state) {
     (void)state;
-    strcpy(dir, "/tmp/lg-upgrade-XXXXXX");
-    assert_non_null(mkdtemp(dir));
-    snprintf(socket_path, sizeof socket_path, "%s/web", dir);
-    text[text_len = 0] = '\0';
-    child = -1;
-    log_fd = -1;
+    process_begin();
     return 0;
 }
 
 static int tear_down(void **state) {
     (void)state;
-    if (child > 0) {
-        kill(child, SIGKILL);
-        waitpid(child, NULL, 0);
-    }
-    if (log_fd >= 0) close(log_fd);
-    unlink(socket_path);
-    rmdir(dir);
+    process_end();
     return 0;
-}
-
-static struct config *make_config(void) {
-    struct config *c = config_make();
-    struct addr at = addr_make_unix(socket_path);
-    struct frontend_settings *f = config_add_frontend(c, "web");
-    struct listener_settings *l = arena_calloc(&c->arena, sizeof *l);
-    *l = (struct listener_settings){.address = address_make(&c->arena, &at), .backlog = 64};
-    f->listeners = l;
-    f->listener_count = 1;
-    config_add_route(c, f, "own", "/")->respond.body = SLICE("mine");
-    c->global = (struct global_settings){
-        .workers = 2,
-        .max_connections = 100,
-        .log = {.on = true, .level = LEVEL_INFO, .target = LOG_TO_STDERR, .format = FORMAT_JSON, .queue = 64},
-        .shutdown_grace_us = 60000000,
-    };
-    return c;
 }
 
 /* Its heir will be this program with `word`. */
 static void spawn(char *word, uint64_t limit_us) {
-    int ends[2];
-    assert_return_code(pipe(ends), errno);
-    struct config *c = make_config();
-    child = fork();
-    if (child == 0) {
-        char name[] = "heir", *argv[] = {name, word, NULL};
-        const struct runtime_source source = {.argv = argv, .upgrade_limit_us = limit_us};
-        dup2(ends[1], 2);
-        close(ends[0]);
-        close(ends[1]);
-        _exit(runtime_run(c, &source, NULL, NULL));
-    }
-    assert_true(child > 0);
-    close(ends[1]);
-    log_fd = ends[0];
-    config_free(c);
-}
-
-static void await(const char *wanted) {
-    while (!strstr(text, wanted)) {
-        struct pollfd p = {.fd = log_fd, .events = POLLIN};
-        if (poll(&p, 1, PATIENCE_MS) != 1) fail_msg("no \"%s\" in:\n%s", wanted, text);
-        ssize_t n = read(log_fd, text + text_len, LOG_MAX - 1 - text_len);
-        if (n <= 0) fail_msg("no \"%s\" in:\n%s", wanted, text);
-        text[text_len += (size_t)n] = '\0';
-    }
+    char name[] = "heir", *argv[] = {name, word, NULL};
+    const struct runtime_source source = {.argv = argv, .upgrade_limit_us = limit_us};
+    process_spawn(make_config(), &source, NULL, NULL);
 }
 
 static void assert_goes_on(void) {
@@ -113,9 +39,9 @@ static void assert_goes_on(void) {
 
 static void upgrade_in_vain(char *word, uint64_t limit_us, const char *why) {
     spawn(word, limit_us);
-    await("\"event\":\"ready\"");
+    await_event("ready");
     kill(child, SIGUSR2);
-    await("\"event\":\"upgrade_failed\"");
+    await_event("upgrade_failed");
     if (!strstr(text, why)) fail_msg("no \"%s\" in:\n%s", why, text);
     assert_goes_on();
 }
@@ -191,9 +117,9 @@ static void it_ends_with_the_one_that_is_stopped(void **state) {
     (void)state;
     char word[] = "hang";
     spawn(word, 0);
-    await("\"event\":\"ready\"");
+    await_event("ready");
     kill(child, SIGUSR2);
-    await("\"event\":\"upgrade_started\"");
+    await_event("upgrade_started");
     assert_goes_on();
     char rest;
     ssize_t n;
