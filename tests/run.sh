@@ -114,7 +114,7 @@ run_e2e() {
 run_threads() {
     local units
     ! setarch "$(uname -m)" -R true 2>/dev/null || fixed=(setarch "$(uname -m)" -R)
-    mapfile -t units < <(grep -lE 'pthread_create|runs under ThreadSanitizer' tests/unit/*/test_*.c)
+    mapfile -t units < <(grep -lzE 'pthread_create|runs under[[:space:]*]+ThreadSanitizer' tests/unit/*/test_*.c)
     run_units "${units[@]}"
     ! grep -qrs 'mark\.threads' tests/e2e --include='*.py' || run_e2e -m threads
     fixed=()
