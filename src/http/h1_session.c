@@ -83,6 +83,14 @@ void h1_fail(struct h1_session *s, enum failure f, enum conn_close_how how) {
     if (was_open) close_stream(s, f);
 }
 
+/* A client that asked for the close itself sends nothing behind that request (RFC 9112 section 9.6); any other may have
+ * sent its next one by now. */
+static enum conn_close_how way_to_close(const struct h1_session *s) {
+    if (!s->client_side) return CONN_CLOSE_NOW;
+    bool all_read = s->in_done && !left_over(s) && !s->broken;
+    return all_read && s->asked_close ? CONN_CLOSE_AT_ONCE : CONN_CLOSE_LINGER;
+}
+
 /* Both directions are complete. */
 static void finish_stream(struct h1_session *s) {
     h1_count_bytes(s);
@@ -92,10 +100,10 @@ static void finish_stream(struct h1_session *s) {
     else
         reusable &= !s->conn->eof && !left_over(s); /* surplus bytes: nobody asked for them */
     if (!reusable) {
-        bool all_read = s->in_done && !left_over(s) && !s->broken;
+        enum conn_close_how how = way_to_close(s);
         struct conn *c = s->conn;
         s->conn = NULL;
-        conn_close(c, !s->client_side ? CONN_CLOSE_NOW : all_read ? CONN_CLOSE_AFTER_WRITE : CONN_CLOSE_LINGER);
+        conn_close(c, how);
     }
     close_stream(s, FAILURE_NONE);
     if (!s->conn) return;
@@ -151,6 +159,7 @@ static void on_request_head(struct h1_session *s, struct message *m) {
     open_client_stream(s);
     s->got_head = true;
     s->keep_alive = m->keep_alive;
+    s->asked_close = !m->keep_alive;
     s->peer_10 = m->minor == 0;
     s->request_method = m->method;
     s->expects = m->expect_continue;

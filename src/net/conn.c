@@ -14,6 +14,7 @@ static void on_io(struct ev_loop *ev, ev_io *w, int events);
 static void on_deadline(struct deadline *d);
 static void on_task(struct task *task);
 static void on_grave(struct task *task);
+static void conn_send_kept(struct conn *c);
 
 static bool is_broken(const struct conn *c) {
     return c->error_number || c->write_error;
@@ -120,18 +121,29 @@ static void conn_closing_step(struct conn *c) {
     if (is_broken(c) || (!c->out.bytes && (!c->linger || (c->eof && c->shut_done)))) conn_bury(c);
 }
 
+/* As far as epoll has told. */
+static bool has_unread_bytes(const struct conn *c) {
+    return c->in.bytes || (!c->reading && !c->eof);
+}
+
 static bool has_unfinished_business(const struct conn *c) {
     return c->state == CONN_OPEN && !is_broken(c) && (c->out.bytes || (c->linger && !c->eof));
 }
 
 void conn_close(struct conn *c, enum conn_close_how how) {
     LG_ASSERT(c->state != CONN_CLOSED);
+    if (how == CONN_CLOSE_AT_ONCE && has_unread_bytes(c)) how = CONN_CLOSE_LINGER;
     c->events = NULL;
     c->owner = NULL;
     c->reset_on_close = how == CONN_CLOSE_RESET;
     c->linger = how == CONN_CLOSE_LINGER;
-    bool writes = how == CONN_CLOSE_AFTER_WRITE || how == CONN_CLOSE_LINGER;
-    if (writes && (c->linger || c->out.bytes)) conn_shutdown(c); /* FIN goes out with the last bytes */
+    bool writes = how >= CONN_CLOSE_AFTER_WRITE;
+    if (how == CONN_CLOSE_AT_ONCE) {
+        c->shut = true;
+        conn_send_kept(c);
+    } else if (writes && (c->linger || c->out.bytes)) {
+        conn_shutdown(c); /* FIN goes out with the last bytes */
+    }
     if (!writes || !has_unfinished_business(c)) {
         conn_bury(c);
         return;
@@ -173,7 +185,7 @@ static void conn_stop_writing(struct conn *c, int error_number) {
 }
 
 static void conn_finish_shutdown(struct conn *c) {
-    if (!c->shut || c->shut_done || c->out.bytes || c->state == CONN_CONNECTING || c->write_error) return;
+    if (!c->shut || c->shut_done || c->out.bytes || c->state == CONN_CONNECTING || is_broken(c)) return;
     c->shut_done = true;
     if (c->state == CONN_CLOSING) conn_set_timeout(c, CONN_LINGER_US, false);
     if (c->transport->shutdown(c->io.fd) != 0 && errno != ENOTCONN) conn_break(c, errno);
@@ -226,11 +238,15 @@ static bool can_send(const struct conn *c) {
     return c->state != CONN_CONNECTING && !c->writing && !is_broken(c);
 }
 
-void conn_flush(struct conn *c) {
+static void conn_send_kept(struct conn *c) {
     if (!can_send(c)) return;
     conn_write_out(c);
-    if (is_broken(c)) return;
-    conn_await_room(c);
+    if (!is_broken(c)) conn_await_room(c);
+}
+
+void conn_flush(struct conn *c) {
+    if (!can_send(c)) return;
+    conn_send_kept(c);
     conn_finish_shutdown(c);
 }
 

@@ -181,6 +181,45 @@ static void shutdown_of_a_busy_session_waits_for_the_answer(void **state) {
     expect_end();
 }
 
+static void the_last_request_is_answered_and_closed_at_once(const char *request) {
+    bed_open_client_tcp();
+    say(request);
+    bed_await("GET/ end");
+    bed_answer("ok");
+    bed_expect("close:ok gone");
+    assert_int_equal(bed.loop.closing, 0);
+    expect_bytes(OK_CLOSE);
+    expect_end();
+}
+
+/* A client that asked for the close has nothing more to say; one that did not may be speaking just now. */
+static void a_close_that_the_client_asked_for_is_at_once(void **state) {
+    (void)state;
+    the_last_request_is_answered_and_closed_at_once("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+}
+
+static void so_is_one_after_a_request_of_http_10(void **state) {
+    (void)state;
+    the_last_request_is_answered_and_closed_at_once("GET / HTTP/1.0\r\nHost: h\r\n\r\n");
+}
+
+static void a_close_of_our_own_waits_for_the_client(void **state) {
+    (void)state;
+    bed_open_client_tcp();
+    say(GET("/"));
+    bed_await("GET/ end");
+    bed.s.session.ops->shutdown(&bed.s.session);
+    bed_answer("ok");
+    bed_expect("close:ok gone");
+    say(GET("/did-not-know"));
+    loop_settle(&bed.loop);
+    assert_int_equal(bed.loop.closing, 1);
+    expect_bytes(OK_CLOSE);
+    expect_end();
+    peer_close(&bed.peer);
+    LOOP_UNTIL(&bed.loop, bed.loop.closing == 0);
+}
+
 static void abort_ends_the_stream_with_its_cause(void **state) {
     (void)state;
     bed_open_client_tcp();
@@ -457,6 +496,9 @@ int main(void) {
         TEST(an_unread_response_does_not_stand_for_ever),
         TEST(shutdown_of_an_idle_session_is_at_once),
         TEST(shutdown_of_a_busy_session_waits_for_the_answer),
+        TEST(a_close_that_the_client_asked_for_is_at_once),
+        TEST(so_is_one_after_a_request_of_http_10),
+        TEST(a_close_of_our_own_waits_for_the_client),
         TEST(abort_ends_the_stream_with_its_cause),
         TEST(abort_inside_on_end),
         TEST(reset_inside_on_head),
