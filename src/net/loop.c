@@ -115,7 +115,13 @@ static void on_turn_end(struct ev_loop *ev, ev_prepare *w, int events) {
         if (list_is_empty(&loop->deferred)) run_tasks(&loop->graveyard);
     }
     log_flush();
-    if (loop->turn % SAMPLED_TURNS == 0) latency_sample(loop);
+    bool only_looked = loop->spin.left && !loop->served;
+    if (loop->turn % SAMPLED_TURNS == 0 && !only_looked) latency_sample(loop);
+    if (spin_again(&loop->spin, loop->served) || !list_is_empty(&loop->next))
+        ev_idle_start(loop->ev, &loop->awake);
+    else
+        ev_idle_stop(loop->ev, &loop->awake);
+    loop->served = false;
 }
 
 static void on_turn_start(struct ev_loop *ev, ev_check *w, int events) {
@@ -125,7 +131,6 @@ static void on_turn_start(struct ev_loop *ev, ev_check *w, int events) {
     loop_update_clock(loop);
     loop->turn_us = loop->now_us;
     loop->turn_began = ev_now(ev);
-    ev_idle_stop(loop->ev, &loop->awake);
     if (list_is_empty(&loop->next)) return;
     struct list now; /* tasks may put themselves off again */
     list_init(&now);
@@ -150,6 +155,7 @@ void loop_in_order(struct loop *loop, void (*run)(void *owner, int events), void
 static void on_pending(struct ev_loop *ev) {
     struct loop *loop = ev_userdata(ev);
     ev_invoke_pending(ev);
+    if (loop->arrived_count) loop->served = true;
     while (loop->arrived_count) {
         const struct loop_event *e = &loop->arrived[--loop->arrived_count];
         e->run(e->owner, e->events);
@@ -248,7 +254,6 @@ void loop_flush_later(struct loop *loop, struct task *task) {
 
 void loop_next_turn(struct loop *loop, struct task *task) {
     enqueue(&loop->next, task);
-    ev_idle_start(loop->ev, &loop->awake);
 }
 
 void loop_bury(struct loop *loop, struct task *task) {

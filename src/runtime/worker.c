@@ -201,6 +201,7 @@ void worker_switch(struct worker *w, const struct order *o) {
     }
     bool was_empty = before && before->clients == 0;
     w->env.tenure = o->tenures[w->index];
+    w->env.loop.spin.most = (uint16_t)w->env.tenure->snapshot->config->global.spin;
     for (unsigned i = 0; i < o->listener_count; i++) take_up_listener(w, o, &o->listeners[i]);
     w->clients_left = w->env.client_count;
     w->pools_left = w->env.pools.size;

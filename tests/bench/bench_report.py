@@ -127,10 +127,11 @@ def part_bars(run):
 
 def part_latency(run):
     samples = run.row("latency")["samples"]
-    keys = ["p50_us", "p99_us", "p999_us"]
-    lines = [[name, *(text_of(middle(list_, key) / 1000, 2) for key in keys)] for name, list_ in samples.items()]
-    return prose(f"At {run.row('latency')['rate']:,.0f} requests a second, milliseconds:") + table(
-        ["proxy", "P50", "P99", "P99.9"], lines)
+    keys = ["p50_us", "p90_us", "p99_us", "p999_us"]
+    lines = [[name, *(text_of(middle(list_, key) / 1000, 3) for key in keys), text_of(middle(list_, "cpu_us"))]
+             for name, list_ in samples.items()]
+    return prose(f"At {run.row('latency')['rate']:,.0f} requests a second, milliseconds, and microseconds of CPU a "
+                 "request:") + table(["proxy", "P50", "P90", "P99", "P99.9", "CPU"], lines)
 
 
 def part_growth(run):
@@ -157,7 +158,7 @@ def plot_memory(run):
 
 
 def plot_latency(run):
-    samples = run.row("latency")["samples"]
+    samples = {name: list_ for name, list_ in run.row("latency")["samples"].items() if name in plots.COLOURS}
     panels = [(title, {name: middle(list_, key) / 1000 for name, list_ in samples.items()})
               for key, title in [("p50_us", "P50"), ("p99_us", "P99"), ("p999_us", "P99.9")]]
     return plots.bar_panels(f"Latency at {run.row('latency')['rate']:,.0f} requests a second",

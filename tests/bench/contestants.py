@@ -215,6 +215,13 @@ class LoomgateGuarded(Loomgate):
     policies = "health: {http: {path: /size/2}, interval: 1s}\n    slow_start: 10s"
 
 
+class LoomgateAsleep(Loomgate):
+    """Without a look for more events before it sleeps."""
+
+    name = "loomgate, spin 0"
+    more = "spin: 0, "
+
+
 class LoomgateChecks(Loomgate):
     """A thousand servers, each checked once a second."""
 

@@ -13,9 +13,10 @@ ALLOCATORS = ("malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc")
 
 
 class Counted(field.Loomgate):
-    """LoomGate below a tool that watches it."""
+    """LoomGate below a tool that watches it. How often it looks for events in vain would depend on the time."""
 
     start_seconds = 60
+    more = "spin: 0, "
 
     def __init__(self, build, prefix):
         super().__init__(build)

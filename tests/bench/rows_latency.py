@@ -34,7 +34,7 @@ def run(bed):
         bed.note("latency: no peer whose full rate could be halved")
         return None
     rate = min(full.values()) / 2
-    running = bed.start_all()
+    running = bed.start_all() + bed.start_all(kinds=[field.LoomgateAsleep])
 
     def measure(one):
         return load.run_pace(bed.options.build, one, "/size/1k", CONNECTIONS, bed.seconds, f"-r{rate:.0f}")

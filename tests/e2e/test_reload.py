@@ -1,7 +1,9 @@
 """A reload: what it changes, what is refused, several at once."""
 
 import json
+import pathlib
 import random
+import re
 import socket
 import threading
 
@@ -46,6 +48,34 @@ def test_everything_that_may_change(gate, origin):
     assert info["connections"]["limit"] == 500
     assert info["reloads"]["total"] == 1 and info["reloads"]["last"] > info["started"]
     assert "client: 7s" in gate.control.ask("show config") and "weight: 5" in gate.control.ask("show config")
+
+
+def sleeps(gate):
+    """How often the workers' threads have gone to sleep."""
+    total = 0
+    for task in pathlib.Path(f"/proc/{gate.pid}/task").iterdir():
+        if (task / "comm").read_text().startswith("worker-"):
+            total += int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)$", (task / "status").read_text(), re.M)[1])
+    return total
+
+
+def test_looks_before_a_worker_sleeps(gate):
+    """One request after the other: with looks enough it is still awake when the next bytes come."""
+    def sleeps_of(spin):
+        assert gate.reload(lambda c: c["global"].update(spin=spin))["needs_restart"] == []
+        with gate.client() as client:
+            before = sleeps(gate)
+            for _ in range(500):
+                assert client.request("GET", "/size/10").read_response().status == 200
+            return sleeps(gate) - before
+
+    at_once = sleeps_of(0)
+    assert sleeps_of(10000) < at_once / 2
+    assert sleeps_of(0) > at_once / 2
+    gate.refuse(lambda c: c["global"].update(spin=10001), "'spin'")
+    gate.refuse(lambda c: c["global"].update(spin="often"), "'spin': 'often' is not a whole number")
+    assert gate.fetch("/own").status == 200
+    gate.stop(allow_errors=True)
 
 
 def test_by_signal(gate):

@@ -1,12 +1,13 @@
 /* loop.h: a thread's event loop: cached clock, deferred calls, graveyard, deadline lists.
  *
  * One turn:  wait for events -> read the clock once -> what was put off from the turn before -> callbacks
- *            -> deferred calls -> flushes -> graveyard -> wait */
+ *            -> deferred calls -> flushes -> graveyard -> wait (or only look: see spin.h) */
 #ifndef LOOMGATE_NET_LOOP_H
 #define LOOMGATE_NET_LOOP_H
 
 #include "loomgate/base/buf.h"
 #include "loomgate/base/list.h"
+#include "loomgate/net/spin.h"
 #include "loomgate/stats/histogram.h"
 
 #include <ev.h>
@@ -58,7 +59,9 @@ struct loop {
     unsigned arrived_count, arrived_room;
     struct list deferred, flushing, graveyard;
     struct list next;             /* for the start of the next turn */
-    ev_idle awake;                /* active while there are such: then the loop does not wait */
+    ev_idle awake;                /* active when the next wait is only a look: because of these, or of `spin` */
+    struct spin spin;             /* its `most` is whoever's the loop is to set */
+    bool served;                  /* events of descriptors in this turn */
     struct deadline_list **lists; /* open addressing by duration */
     unsigned list_count, list_mask;
     ev_prepare turn_end;

@@ -245,6 +245,53 @@ static void events_come_in_the_order_of_the_kernel(void **state) {
     }
 }
 
+/* --- looks ------------------------------------------------------------------------------------------------------ */
+
+/* After an event: the turns that do not wait although nothing is to be done. */
+static unsigned looks_after_an_event(void) {
+    struct teller t = {0};
+    assert_int_equal(pipe(t.ends), 0);
+    ev_io_init(&t.io, on_teller, t.ends[0], EV_READ);
+    t.io.data = &t;
+    ev_io_start(loop.ev, &t.io);
+    told_count = 0;
+    assert_int_equal(write(t.ends[1], "x", 1), 1);
+    LOOP_UNTIL(&loop, told_count == 1);
+    unsigned looks = 0;
+    for (ev_run(loop.ev, EVRUN_NOWAIT); ev_is_active(&loop.awake); ev_run(loop.ev, EVRUN_NOWAIT)) looks++;
+    assert_int_equal(told_count, 1);
+    ev_io_stop(loop.ev, &t.io);
+    close(t.ends[0]);
+    close(t.ends[1]);
+    return looks;
+}
+
+static void it_looks_for_more_before_it_sleeps(void **state) {
+    (void)state;
+    assert_int_equal(looks_after_an_event(), 0);
+    loop.spin = (struct spin){.most = 3, .trust = 2};
+    assert_int_equal(looks_after_an_event(), 3);
+    assert_int_equal(looks_after_an_event(), 3);
+    assert_int_equal(looks_after_an_event(), 0);
+}
+
+static void nothing(struct task *task) {
+    (void)task;
+}
+
+/* A turn that is asked for comes at once, also in the middle of that. */
+static void what_is_put_off_keeps_it_awake(void **state) {
+    (void)state;
+    struct task task;
+    task_init(&task, nothing);
+    loop_next_turn(&loop, &task);
+    ev_run(loop.ev, EVRUN_NOWAIT);
+    assert_true(ev_is_active(&loop.awake));
+    assert_false(task_is_waiting(&task));
+    ev_run(loop.ev, EVRUN_NOWAIT);
+    assert_false(ev_is_active(&loop.awake));
+}
+
 /* --- the clock -------------------------------------------------------------------------------------------------- */
 
 static void the_clock_is_read_each_turn(void **state) {
@@ -526,6 +573,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(somebody_who_wants_the_next_turn_keeps_the_loop_awake, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_cancelled_next_turn_lets_the_loop_sleep, set_up, tear_down),
         cmocka_unit_test_setup_teardown(events_come_in_the_order_of_the_kernel, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(it_looks_for_more_before_it_sleeps, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_put_off_keeps_it_awake, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_clock_is_read_each_turn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_wall_clock_goes_with_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(deadlines_pass_in_order, set_up, tear_down),

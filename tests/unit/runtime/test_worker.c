@@ -85,6 +85,7 @@ static void begin(unsigned worker_count, uint32_t limit) {
     drained = tenures_ended = 0;
     gate = (struct gate){.limit = limit};
     struct config *c = config_make();
+    c->global.spin = 7;
     struct frontend_settings *f = config_add_frontend(c, "web");
     config_add_route(c, f, "own", "/own")->respond.body = SLICE("mine");
     config_add_server(c, config_add_backend(c, "app"), "s1", &server_at);
@@ -136,6 +137,7 @@ static void connect_to(unsigned worker, struct peer *p) {
 static void a_worker_serves(void **state) {
     (void)state;
     begin(1, 0);
+    assert_int_equal(workers[0]->env.loop.spin.most, 7);
     start();
     connect_to(0, &client);
     peer_say(&client, GET("/own"));
