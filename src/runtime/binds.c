@@ -153,9 +153,14 @@ static void end_plan(struct binds *b, const struct order *o, unsigned workers) {
         struct bind *bind = LIST_ENTRY(node, struct bind, node);
         bind->is_planned = bind->is_seen;
         if (!bind->is_new) continue;
-        while (o->listeners[i].bind != bind->id) i++; /* both in the order in which they were opened */
+        while (o->listeners[i].bind != bind->id) i++; /* both are sorted by it */
         tell_listening(o->listeners[i].frontend, bind, workers);
     }
+}
+
+static int by_bind(const void *one, const void *other) {
+    const struct order_listener *a = one, *b = other;
+    return (a->bind > b->bind) - (a->bind < b->bind);
 }
 
 static void begin_plan(struct binds *b) {
@@ -177,6 +182,7 @@ bool binds_plan(struct binds *b, const struct snapshot *s, unsigned workers, str
         for (uint32_t k = 0; ok && k < f->settings->listener_count; k++)
             ok = plan_listener(b, f, k, workers, o, changes, e);
     }
+    qsort(o->listeners, o->listener_count, sizeof *o->listeners, by_bind);
     LIST_FOR (node, &b->list) changes->closed += !LIST_ENTRY(node, struct bind, node)->is_seen;
     if (ok)
         end_plan(b, o, workers);

@@ -162,16 +162,28 @@ void worker_init(struct worker *w, unsigned index, struct gate *gate, struct mai
 
 /* --- orders ----------------------------------------------------------------------------------------------------- */
 
-static bool is_ordered(const struct order *o, unsigned bind) {
-    for (unsigned i = 0; i < o->listener_count; i++)
-        if (o->listeners[i].bind == bind) return true;
-    return false;
+/* The order's listener of this number, if it has one. Whoever asks goes up: listeners and acceptors are sorted by it.
+ */
+static const struct order_listener *order_find(const struct order *o, unsigned *place, unsigned bind) {
+    while (*place < o->listener_count && o->listeners[*place].bind < bind) ++*place;
+    return *place < o->listener_count && o->listeners[*place].bind == bind ? &o->listeners[*place] : NULL;
 }
 
-static void keep_acceptors(struct worker *w, const struct order_listener *l) {
+/* What is in their queues is still of the tenure before. */
+static void close_others(struct worker *w, const struct order *o) {
+    unsigned place = 0;
     LIST_FOR (node, &w->acceptors) {
         struct acceptor *a = LIST_ENTRY(node, struct acceptor, node);
-        if (a->bind == l->bind) acceptor_set(a, l->frontend, l->settings);
+        if (!order_find(o, &place, a->bind)) close_acceptor(a, acceptor_close);
+    }
+}
+
+static void keep_acceptors(struct worker *w, const struct order *o) {
+    unsigned place = 0;
+    LIST_FOR (node, &w->acceptors) {
+        struct acceptor *a = LIST_ENTRY(node, struct acceptor, node);
+        const struct order_listener *l = order_find(o, &place, a->bind);
+        acceptor_set(a, l->frontend, l->settings);
     }
 }
 
@@ -184,7 +196,6 @@ static void open_acceptor(struct worker *w, const struct order_listener *l, int 
 
 /* Who drains opens nothing any more. */
 static void take_up_listener(struct worker *w, const struct order *o, const struct order_listener *l) {
-    if (!l->fds) keep_acceptors(w, l);
     for (unsigned i = w->index; l->fds && i < l->fd_count; i += o->workers) {
         if (w->env.draining)
             close(l->fds[i]);
@@ -195,13 +206,11 @@ static void take_up_listener(struct worker *w, const struct order *o, const stru
 
 void worker_switch(struct worker *w, const struct order *o) {
     struct tenure *before = w->env.tenure;
-    LIST_FOR (node, &w->acceptors) {
-        struct acceptor *a = LIST_ENTRY(node, struct acceptor, node);
-        if (!is_ordered(o, a->bind)) close_acceptor(a, acceptor_close);
-    }
+    close_others(w, o);
     bool was_empty = before && before->clients == 0;
     w->env.tenure = o->tenures[w->index];
     w->env.loop.spin.most = (uint16_t)w->env.tenure->snapshot->config->global.spin;
+    keep_acceptors(w, o);
     for (unsigned i = 0; i < o->listener_count; i++) take_up_listener(w, o, &o->listeners[i]);
     w->clients_left = w->env.client_count;
     w->pools_left = w->env.pools.size;

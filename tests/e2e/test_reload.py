@@ -93,6 +93,29 @@ def test_frontends_come_and_go(gate):
     assert gate.sockets() == before and stays_refused(more)
 
 
+def test_frontends_change_places(gate):
+    """In whichever order the file has them, each one keeps its socket, and its clients."""
+    gate.reload(lambda c: c["frontends"].update(
+        {name: {**BIND, "routes": [respond(name)]} for name in ("one", "two", "three", "four")}))
+    sockets = {name: gate.address(name) for name in ("one", "two", "three", "four")}
+
+    def turn_around(config):
+        frontends = {**config["frontends"], "five": {**BIND, "routes": [respond("five")]}}
+        del frontends["two"]
+        config["frontends"] = {name: frontends[name] for name in reversed(frontends)}
+        config["frontends"]["four"]["routes"] = [respond("new")]
+
+    with gate.client("three") as client:
+        assert client.request("GET", "/own").read_response().text == "three"
+        data = gate.reload(turn_around)
+        assert (data["sockets_opened"], data["sockets_closed"], data["sockets_kept"]) == (1, 1, 4)
+        assert client.request("GET", "/own").read_response().text == "three"
+    for _ in range(10):
+        assert [fetch(sockets[name], "/own").text for name in ("one", "three", "four")] == ["one", "three", "new"]
+        assert fetch(gate.address("five"), "/own").text == "five" and gate.fetch("/own").text == "old"
+    assert stays_refused(sockets["two"])
+
+
 def test_a_socket_goes_over_to_another_frontend(gate):
     """Same address, another name: it is not opened again."""
     with socket.socket() as probe:

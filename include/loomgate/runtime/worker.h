@@ -13,7 +13,7 @@
 struct order {
     struct tenure **tenures; /* one a worker, which takes it over */
     struct order_listener {
-        unsigned bind; /* which socket: see binds.h */
+        unsigned bind; /* which socket: see binds.h; sorted by it, as the acceptors are */
         struct frontend *frontend;
         const struct listener_settings *settings;
         uint16_t port;
