@@ -1,5 +1,5 @@
 /* h1_session.c: HTTP/1 on a connection, either role; the picture is in the header. Heads and bodies out are
- * h1_send.c's. */
+ * h1_send.c's, timeouts h1_wait.c's. */
 #include "loomgate/http/h1_session.h"
 
 #include "h1_session_internal.h"
@@ -10,51 +10,12 @@ enum { DRAIN_MAX = 256 * 1024 };
 /* So many pipelined requests of one client are begun in a turn. */
 enum { TURN_REQUESTS_MAX = 32 };
 
-enum { WAIT_NONE, WAIT_IDLE, WAIT_HEAD, WAIT_STALL };
-
 static const struct conn_events conn_events_h1;
-
-/* --- timeouts --------------------------------------------------------------------------------------------------- */
-
-/* Bytes received and not taken yet; of what cannot be read as HTTP all is taken, as the failed request's. */
-static size_t left_over(const struct h1_session *s) {
-    if (s->broken) return 0;
-    return s->pumping ? s->pending : s->conn->in.bytes;
-}
-
-static uint8_t wait_on_client(const struct h1_session *s) {
-    /* Also of a response whose stream has ended; but not while the next head comes, or its bytes would renew it. */
-    if (conn_has_output(s->conn) && (s->open || !left_over(s))) return WAIT_STALL;
-    if (!s->open) return s->fresh || left_over(s) ? WAIT_HEAD : WAIT_IDLE;
-    if (!s->in_done && !s->paused) return WAIT_STALL;
-    return WAIT_NONE;
-}
-
-static uint8_t wait_on_server(const struct h1_session *s) {
-    if (!s->open) return WAIT_IDLE;
-    if (conn_has_output(s->conn)) return WAIT_STALL;
-    if (s->in_done || s->paused) return WAIT_NONE;
-    if (s->got_head) return WAIT_STALL;
-    return s->out_done ? WAIT_HEAD : WAIT_NONE;
-}
-
-static void update_wait(struct h1_session *s) {
-    uint8_t wait = s->client_side ? wait_on_client(s) : wait_on_server(s);
-    if (wait == s->wait) return;
-    s->wait = wait;
-    const uint64_t us[] = {0, s->timeouts->idle_us, s->timeouts->head_us, s->timeouts->stall_us};
-    conn_set_timeout(s->conn, us[wait], wait == WAIT_STALL);
-}
-
-/* In the middle of a read it is too early: that looks at its end. */
-void h1_update_wait(struct h1_session *s) {
-    if (s->conn && !s->pumping) update_wait(s);
-}
 
 /* --- ends ------------------------------------------------------------------------------------------------------- */
 
 void h1_count_bytes(struct h1_session *s) {
-    s->stream.bytes_in = s->conn->bytes_in - left_over(s);
+    s->stream.bytes_in = s->conn->bytes_in - h1_left_over(s);
     s->stream.bytes_out = s->conn->bytes_out + s->conn->out.bytes;
 }
 
@@ -87,18 +48,17 @@ void h1_fail(struct h1_session *s, enum failure f, enum conn_close_how how) {
  * sent its next one by now. */
 static enum conn_close_how way_to_close(const struct h1_session *s) {
     if (!s->client_side) return CONN_CLOSE_NOW;
-    bool all_read = s->in_done && !left_over(s) && !s->broken;
+    bool all_read = s->in_done && !h1_left_over(s) && !s->broken;
     return all_read && s->asked_close ? CONN_CLOSE_AT_ONCE : CONN_CLOSE_LINGER;
 }
 
-/* Both directions are complete. */
-static void finish_stream(struct h1_session *s) {
+void h1_finish_stream(struct h1_session *s) {
     h1_count_bytes(s);
     bool reusable = s->keep_alive && !s->broken;
     if (s->client_side)
-        reusable &= !s->conn->eof || left_over(s); /* requests before the client's FIN are still answered */
+        reusable &= !s->conn->eof || h1_left_over(s); /* requests before the client's FIN are still answered */
     else
-        reusable &= !s->conn->eof && !left_over(s); /* surplus bytes: nobody asked for them */
+        reusable &= !s->conn->eof && !h1_left_over(s); /* surplus bytes: nobody asked for them */
     if (!reusable) {
         enum conn_close_how how = way_to_close(s);
         struct conn *c = s->conn;
@@ -116,9 +76,9 @@ static void finish_stream(struct h1_session *s) {
 void h1_check_complete(struct h1_session *s) {
     if (!s->conn || !s->open) return;
     if (s->out_done && s->in_done)
-        finish_stream(s);
+        h1_finish_stream(s);
     else if (s->client_side && s->out_done && (!s->keep_alive || s->broken))
-        finish_stream(s);
+        h1_finish_stream(s);
     else
         h1_update_wait(s);
 }
@@ -168,13 +128,12 @@ static void on_request_head(struct h1_session *s, struct message *m) {
     if (s->open && s->in_done && !s->out_done) s->stream.events->on_end(&s->stream, NULL);
 }
 
-/* The request cannot be read: it is answered, nothing more is read, the conn closes after the answer. */
-static void on_request_failure(struct h1_session *s, enum failure f) {
+void h1_refuse_request(struct h1_session *s, enum failure f) {
     if (!s->open) open_client_stream(s);
     s->broken = true;
     s->keep_alive = false;
     if (s->out_done)
-        finish_stream(s);
+        h1_finish_stream(s);
     else
         s->stream.events->on_fail(&s->stream, f);
 }
@@ -184,7 +143,7 @@ static void drain_request(struct h1_session *s, size_t bytes) {
     s->drained += (uint32_t)bytes; /* of one read: it does not wrap */
     if (s->drained > DRAIN_MAX) {
         s->keep_alive = false;
-        finish_stream(s);
+        h1_finish_stream(s);
     }
 }
 
@@ -242,7 +201,7 @@ static void tell_malformed(struct h1_session *s, enum failure f, struct slice by
 
 static void on_bad_message(struct h1_session *s, enum failure f) {
     if (s->client_side)
-        on_request_failure(s, f);
+        h1_refuse_request(s, f);
     else
         h1_fail(s, f, CONN_CLOSE_NOW);
 }
@@ -313,7 +272,7 @@ static size_t h1_on_read(struct conn *c, struct slice bytes) {
     s->pending = (uint32_t)in.n;
     /* What has to wait does so in the kernel rather than here. */
     if (s->conn && s->client_side && in.n && must_wait(s)) conn_pause(c);
-    if (s->conn) update_wait(s);
+    if (s->conn) h1_update_wait_now(s);
     s->pumping = false;
     return bytes.n - in.n;
 }
@@ -372,46 +331,6 @@ static void h1_on_error(struct conn *c, int error_number) {
     h1_fail(s, s->client_side ? FAILURE_client_closed : s->open ? lost_response(s) : FAILURE_NONE, CONN_CLOSE_NOW);
 }
 
-static void client_timeout(struct h1_session *s) {
-    if (!s->open && conn_has_output(s->conn)) { /* a response that nobody reads */
-        h1_close(s, CONN_CLOSE_RESET);
-    } else if (!s->open && !s->conn->in.bytes) { /* nothing was asked: go quietly */
-        h1_close(s, CONN_CLOSE_NOW);
-    } else if (!s->open) {
-        on_request_failure(s, FAILURE_header_timeout);
-    } else if (s->out_done) {
-        s->keep_alive = false;
-        finish_stream(s);
-    } else if (s->out_head) {
-        h1_fail(s, FAILURE_client_timeout, CONN_CLOSE_RESET);
-    } else {
-        on_request_failure(s, FAILURE_client_timeout);
-    }
-}
-
-static void server_timeout(struct h1_session *s) {
-    if (!s->open) {
-        h1_close(s, CONN_CLOSE_NOW);
-        return;
-    }
-    bool in_head = s->open && !s->got_head && s->out_done;
-    h1_fail(s, in_head ? FAILURE_response_timeout : FAILURE_server_timeout, CONN_CLOSE_RESET);
-}
-
-static void h1_on_timeout(struct conn *c) {
-    struct h1_session *s = c->owner;
-    uint8_t waited = s->wait;
-    if (waited == WAIT_NONE) return;
-    /* What was waited for may have come about without a word to us, such as the last byte leaving the buffer. */
-    s->wait = WAIT_NONE;
-    h1_update_wait(s);
-    if (s->wait != waited) return;
-    if (s->client_side)
-        client_timeout(s);
-    else
-        server_timeout(s);
-}
-
 static const struct conn_events conn_events_h1 = {
     .on_read = h1_on_read,
     .on_eof = h1_on_eof,
@@ -440,15 +359,6 @@ static void h1_shutdown(struct session *session) {
         s->keep_alive = false;
     else if (!s->client_side || !conn_has_input(s->conn)) /* a request that is here already is still answered */
         h1_close(s, s->client_side ? CONN_CLOSE_AFTER_WRITE : CONN_CLOSE_NOW);
-}
-
-static void h1_set_timeouts(struct session *session, const struct session_timeouts *timeouts) {
-    struct h1_session *s = LG_CONTAINER_OF(session, struct h1_session, session);
-    if (s->timeouts == timeouts) return;
-    s->timeouts = timeouts;
-    if (s->wait == WAIT_NONE) return;
-    s->wait = WAIT_NONE; /* what is waited for starts anew with the next step */
-    if (s->conn) conn_set_timeout(s->conn, 0, false);
 }
 
 static void h1_abort(struct session *session, enum failure f) {

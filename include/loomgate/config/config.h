@@ -235,7 +235,7 @@ enum { TELEMETRY_WINDOWS_MAX = 8 };
 struct global_settings {
     uint32_t workers; /* resolved: auto is already a number */
     uint32_t max_connections;
-    uint32_t spin; /* looks for events before a worker sleeps: net/spin.h */
+    uint32_t spin;                     /* looks for events before a worker sleeps: net/spin.h */
     const char *user, *group, *chroot; /* NULL: not given */
     struct log_settings log;
     uint64_t shutdown_grace_us;

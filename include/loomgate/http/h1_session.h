@@ -37,7 +37,7 @@ struct h1_session {
     bool interim : 1; /* the head just received was a 1xx */
     bool keep_alive : 1;
     bool asked_close : 1; /* the client's request says that it is its last one */
-    bool peer_10 : 1; /* the peer speaks HTTP/1.0 */
+    bool peer_10 : 1;     /* the peer speaks HTTP/1.0 */
     bool paused : 1;
     bool expects : 1; /* the client waits for 100 before it sends the body */
     bool broken : 1;  /* nothing more is to be read as HTTP */

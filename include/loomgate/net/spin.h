@@ -18,9 +18,9 @@
 enum { SPIN_WORTH = 12, SPIN_TRUST_MAX = 240, SPIN_TRIAL = 64 };
 
 struct spin {
-    uint16_t most; /* looks before a sleep; 0: it always sleeps at once */
-    uint16_t left; /* of this round; 0: none is under way */
-    uint8_t trust; /* rounds in vain that are still allowed */
+    uint16_t most;  /* looks before a sleep; 0: it always sleeps at once */
+    uint16_t left;  /* of this round; 0: none is under way */
+    uint8_t trust;  /* rounds in vain that are still allowed */
     uint8_t passed; /* chances not taken, counted around */
 };
 
