@@ -118,7 +118,7 @@ fuzz: ## each fuzzer for a while (FUZZ_SECONDS=60)
 	@contrib/install-deps.sh build fuzz
 	@$(MAKE) --no-print-directory FLAVOUR=fuzz CC=clang -j$(JOBS) fuzzers
 	@for f in $(notdir $(FUZZERS)); do mkdir -p build/fuzz/corpus/$$f && \
-	  build/fuzz/fuzz/$$f -max_total_time=$(or $(FUZZ_SECONDS),60) -rss_limit_mb=512 -timeout=5 \
+	  ASAN_OPTIONS=quarantine_size_mb=32 build/fuzz/fuzz/$$f -max_total_time=$(or $(FUZZ_SECONDS),60) -rss_limit_mb=512 -timeout=5 \
 	    build/fuzz/corpus/$$f $$(ls -d tests/fuzz/corpus/$$f 2>/dev/null) || exit 1; done
 
 lint: ## clang-tidy and cppcheck

@@ -92,7 +92,13 @@ def test_show_info(admin, web):
         assert web.gate.fetch("/own").status == 200
     with web.gate.client() as client:
         assert client.request("GET", "/size/10").read_response().status == 200
-        data = admin.json("show info")
+        data = {}
+
+        def is_all_counted():  # a moment after the client has its response, or has gone
+            data.update(admin.json("show info"))
+            return data["requests"]["total"] >= before["requests"]["total"] + 6 and data["connections"]["open"] <= 1
+
+        eventually(is_all_counted, "six requests and one client left")
         assert data["connections"]["open"] == 1 and data["connections"]["limit"] == 500
     assert data["requests"]["total"] == before["requests"]["total"] + 6
     eventually(lambda: admin.json("show info")["requests"]["rps"] > 0, "the next second's tick")
