@@ -45,11 +45,11 @@ void h1_fail(struct h1_session *s, enum failure f, enum conn_close_how how) {
 }
 
 /* A client that asked for the close itself sends nothing behind that request (RFC 9112 section 9.6); any other may have
- * sent its next one by now. */
+ * sent its next one by now, and a reset might destroy its answer. */
 static enum conn_close_how way_to_close(const struct h1_session *s) {
     if (!s->client_side) return CONN_CLOSE_NOW;
     bool all_read = s->in_done && !h1_left_over(s) && !s->broken;
-    return all_read && s->asked_close ? CONN_CLOSE_AT_ONCE : CONN_CLOSE_LINGER;
+    return all_read && s->asked_close ? CONN_CLOSE_AFTER_WRITE : CONN_CLOSE_LINGER;
 }
 
 void h1_finish_stream(struct h1_session *s) {

@@ -109,29 +109,18 @@ static void conn_closing_step(struct conn *c) {
     if (conn_is_broken(c) || (!c->out.bytes && (!c->linger || (c->eof && c->shut_done)))) conn_bury(c);
 }
 
-/* As far as epoll has told. */
-static bool has_unread_bytes(const struct conn *c) {
-    return c->in.bytes || (!c->reading && !c->eof);
-}
-
 static bool has_unfinished_business(const struct conn *c) {
     return c->state == CONN_OPEN && !conn_is_broken(c) && (c->out.bytes || (c->linger && !c->eof));
 }
 
 void conn_close(struct conn *c, enum conn_close_how how) {
     LG_ASSERT(c->state != CONN_CLOSED);
-    if (how == CONN_CLOSE_AT_ONCE && has_unread_bytes(c)) how = CONN_CLOSE_LINGER;
     c->events = NULL;
     c->owner = NULL;
     c->reset_on_close = how == CONN_CLOSE_RESET;
     c->linger = how == CONN_CLOSE_LINGER;
-    bool writes = how >= CONN_CLOSE_AFTER_WRITE;
-    if (how == CONN_CLOSE_AT_ONCE) {
-        c->shut = true;
-        conn_send_kept(c);
-    } else if (writes && (c->linger || c->out.bytes)) {
-        conn_shutdown(c); /* FIN goes out with the last bytes */
-    }
+    bool writes = how == CONN_CLOSE_AFTER_WRITE || how == CONN_CLOSE_LINGER;
+    if (writes && (c->linger || c->out.bytes)) conn_shutdown(c); /* FIN goes out with the last bytes */
     if (!writes || !has_unfinished_business(c)) {
         conn_bury(c);
         return;

@@ -24,8 +24,6 @@ void conn_break(struct conn *c, int error_number);
 
 /* Writes of what is kept as much as the socket takes. */
 void conn_write_out(struct conn *c);
-/* The same, if it may be written now; what is left is written as soon as there is room. */
-void conn_send_kept(struct conn *c);
 /* FIN, when it is to be sent and nothing is left before it. */
 void conn_finish_shutdown(struct conn *c);
 

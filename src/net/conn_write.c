@@ -71,15 +71,11 @@ static bool can_send(const struct conn *c) {
     return c->state != CONN_CONNECTING && !c->writing && !conn_is_broken(c);
 }
 
-void conn_send_kept(struct conn *c) {
-    if (!can_send(c)) return;
-    conn_write_out(c);
-    if (!conn_is_broken(c)) conn_await_room(c);
-}
-
 void conn_flush(struct conn *c) {
     if (!can_send(c)) return;
-    conn_send_kept(c);
+    conn_write_out(c);
+    if (conn_is_broken(c)) return;
+    conn_await_room(c);
     conn_finish_shutdown(c);
 }
 

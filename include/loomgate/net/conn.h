@@ -22,8 +22,6 @@ enum conn_close_how {
     CONN_CLOSE_NOW,         /* what was not sent is dropped */
     CONN_CLOSE_RESET,       /* the same with RST: the peer must see that something is missing */
     CONN_CLOSE_AFTER_WRITE, /* send what is kept, then close; for peers that have nothing more to send */
-    CONN_CLOSE_AT_ONCE,     /* the same for a peer that has promised to send nothing: close() alone sends the last bytes
-                             * and the FIN. Bytes that come all the same would destroy both: where they are known, LINGER */
     CONN_CLOSE_LINGER       /* send what is kept, then FIN, then wait for the peer's FIN, so that no RST destroys what
                              * it has not read yet (RFC 9112 section 9.6) */
 };

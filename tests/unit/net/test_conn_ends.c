@@ -33,8 +33,9 @@ static void close_now_drops_and_is_silent(void **state) {
     assert_int_equal(loop.conns.in_use, 0);
 }
 
-static void sends_everything_first(enum conn_close_how how) {
-    owner.how = how;
+static void close_after_write_sends_everything_first(void **state) {
+    (void)state;
+    owner.how = CONN_CLOSE_AFTER_WRITE;
     write_block(owner.c, 500000);
     drop(&owner);
     LOOP_UNTIL(&loop, peer_has(&peer, 500000));
@@ -43,33 +44,6 @@ static void sends_everything_first(enum conn_close_how how) {
     peer_expect_eof(&peer, &loop);
     LOOP_UNTIL(&loop, loop.conns.in_use == 0);
     assert_int_equal(owner.draineds, 0);
-}
-
-static void close_after_write_sends_everything_first(void **state) {
-    (void)state;
-    sends_everything_first(CONN_CLOSE_AFTER_WRITE);
-}
-
-static void close_at_once_sends_everything_first(void **state) {
-    (void)state;
-    sends_everything_first(CONN_CLOSE_AT_ONCE);
-}
-
-/* The peer has broken its promise: a close now would be a reset, and the answer lost. */
-static void close_at_once_lingers_over_bytes_that_came_all_the_same(void **state) {
-    (void)state;
-    conn_pause(owner.c);
-    peer_say(&peer, "one more");
-    LOOP_UNTIL(&loop, !owner.c->reading);
-    owner.how = CONN_CLOSE_AT_ONCE;
-    write_text(owner.c, "answer", true);
-    drop(&owner);
-    peer_expect(&peer, &loop, "answer");
-    peer_expect_eof(&peer, &loop);
-    loop_settle(&loop);
-    assert_int_equal(loop.conns.in_use, 1);
-    peer_close(&peer);
-    LOOP_UNTIL(&loop, loop.conns.in_use == 0);
 }
 
 static void close_after_write_with_nothing_to_write_is_at_once(void **state) {
@@ -93,7 +67,7 @@ static unsigned segments_in(int fd) {
 /* The last bytes and the FIN are one packet, whichever way it is closed. */
 static void the_end_goes_with_the_last_bytes(void **state) {
     (void)state;
-    static const enum conn_close_how ways[] = {CONN_CLOSE_AFTER_WRITE, CONN_CLOSE_AT_ONCE, CONN_CLOSE_LINGER};
+    static const enum conn_close_how ways[] = {CONN_CLOSE_AFTER_WRITE, CONN_CLOSE_LINGER};
     for (size_t i = 0; i < LG_COUNT(ways); i++) {
         struct peer client;
         owner.how = ways[i];
@@ -368,8 +342,6 @@ int main(void) {
         PAIR(a_shutdown_follows_the_bytes),
         PAIR(close_now_drops_and_is_silent),
         PAIR(close_after_write_sends_everything_first),
-        PAIR(close_at_once_sends_everything_first),
-        TCP(close_at_once_lingers_over_bytes_that_came_all_the_same),
         PAIR(close_after_write_with_nothing_to_write_is_at_once),
         PAIR(the_end_goes_with_the_last_bytes),
         PAIR(lingering_waits_for_the_peer),
