@@ -36,9 +36,13 @@ static bool note_listener(struct loader *l, const struct address_setting *addres
 }
 
 bool finish_listener(struct loader *l, const struct settings_table *table, const struct node *map, void *base) {
-    const struct address_setting *address = &((struct listener_settings *)base)->address;
+    const struct listener_settings *listener = base;
+    const struct address_setting *address = &listener->address;
     bool is_any_port = address->kind != ADDRESS_UNIX && address->port == 0;
     (void)table;
+    if (listener->defer_accept && address->kind == ADDRESS_UNIX)
+        return FAIL(l, node_find(map, "defer_accept")->place, "only clients over TCP can be kept waiting by the kernel",
+                    "'defer_accept' is not for UNIX sockets");
     return !address->text || is_any_port || note_listener(l, address, map);
 }
 

@@ -234,6 +234,10 @@ static void conn_on_readable(struct conn *c) {
     if (c->events) conn_take(c, (size_t)n);
 }
 
+void conn_read_now(struct conn *c) {
+    if (c->state == CONN_OPEN && c->reading && !conn_is_broken(c)) conn_on_readable(c);
+}
+
 void conn_read_on(struct conn *c) {
     c->reads_on = true;
 }

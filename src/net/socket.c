@@ -205,6 +205,10 @@ void socket_defer_ack(int fd) {
     set_flag(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
 }
 
+bool socket_defer_accept(int listener, bool defers) {
+    return set_flag(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, defers);
+}
+
 int socket_error(int fd) {
     int value = 0;
     socklen_t len = sizeof value;

@@ -212,13 +212,12 @@ static const struct conn_events proxy_header_events = {
 
 /* --- birth ------------------------------------------------------------------------------------------------------ */
 
-void client_start(struct env *env, struct frontend *frontend, int fd, const struct addr *peer, uint16_t port,
-                  bool accept_proxy) {
+void client_start(struct env *env, struct frontend *frontend, int fd, const struct client_origin *from) {
     if (!env->clients.size) slab_init(&env->clients, sizeof(struct client), 64);
     struct client *c = slab_get(&env->clients);
     c->base = (struct exchange_client){
-        .env = env, .frontend = frontend, .port = port, .fd = fd, .on_exchange_end = on_exchange_end};
-    addr_keep(&c->base.addr, peer);
+        .env = env, .frontend = frontend, .port = from->port, .fd = fd, .on_exchange_end = on_exchange_end};
+    addr_keep(&c->base.addr, from->peer);
     c->exchanges = 0;
     c->tenure = env->tenure;
     c->tenure->clients++;
@@ -230,12 +229,13 @@ void client_start(struct env *env, struct frontend *frontend, int fd, const stru
     metrics_add(&env->metrics, METRIC_connections_total, 1);
     metrics_add(&env->metrics, METRIC_connections_active, 1);
     struct conn *conn = conn_adopt(&env->loop, fd, &proxy_header_events, c);
-    if (accept_proxy) {
+    if (from->accept_proxy) {
         c->h1.conn = conn;
         conn_set_timeout(conn, frontend->client_timeouts.head_us, false);
     } else {
         client_begin(c, conn);
     }
+    if (from->has_spoken && c->h1.conn == conn) conn_read_now(conn);
 }
 
 void clients_shutdown(struct env *env) {

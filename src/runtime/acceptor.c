@@ -85,7 +85,7 @@ static enum accept_result accept_one(struct acceptor *a) {
         leave_gates(a);
         return accept_failed(a, error_number);
     }
-    client_start(a->env, a->frontend, fd, &peer, a->port, a->accept_proxy);
+    client_start(a->env, a->frontend, fd, &(struct client_origin){&peer, a->port, a->accept_proxy, a->defers});
     if (fd < a->env->fd_ceiling) return ACCEPT_ONE;
     /* The last descriptors are for the servers' side, or all would wait for each other. */
     acceptor_starve(a, EMFILE);
@@ -128,6 +128,8 @@ void acceptor_init(struct acceptor *a, struct env *env, struct frontend *fronten
     ev_io_init(&a->io, on_acceptable, fd, EV_READ);
     a->io.data = a;
     ev_io_start(env->loop.ev, &a->io);
+    /* The socket may be another process's, with an option of its own. */
+    if (port) a->defers = socket_defer_accept(fd, settings->defer_accept) && settings->defer_accept;
 }
 
 void acceptor_set(struct acceptor *a, struct frontend *frontend, const struct listener_settings *settings) {
@@ -135,6 +137,8 @@ void acceptor_set(struct acceptor *a, struct frontend *frontend, const struct li
     a->accept_proxy = settings->accept_proxy;
     if (a->backlog != settings->backlog && listen(a->io.fd, (int)settings->backlog) == 0)
         a->backlog = settings->backlog;
+    if (a->defers != settings->defer_accept && socket_defer_accept(a->io.fd, settings->defer_accept))
+        a->defers = settings->defer_accept;
     acceptor_resume(a); /* its limit may be another one */
 }
 

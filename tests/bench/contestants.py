@@ -175,7 +175,7 @@ class Loomgate(Contestant):
     """With the defaults: breaker and retries are on."""
 
     name = "loomgate"
-    server = policies = more = ""
+    server = policies = more = bind = ""
     workers = 1
     routes = ()
 
@@ -188,7 +188,7 @@ class Loomgate(Contestant):
     def command(self, mode, log, port, origin, folder, sink):
         access_log = f"access_log: {{to: 'file:{folder}/access.log', format: json}}" if log else ""
         path = render(
-            "loomgate.yaml", folder, PORT=port, ORIGIN=origin, MODE=mode, LOG=access_log,
+            "loomgate.yaml", folder, PORT=port, BIND=self.bind, ORIGIN=origin, MODE=mode, LOG=access_log,
             TIMEOUTS="keep_alive: 5m, " if mode == "http" else "",
             POOL="pool: {max_idle: 256, idle_timeout: 5m}" if mode == "http" else "",
             SERVERS=", ".join(self.servers(origin)), POLICIES=self.policies,
@@ -220,6 +220,12 @@ class LoomgateAsleep(Loomgate):
 
     name = "loomgate, spin 0"
     more = "spin: 0, "
+
+
+class LoomgateDeferring(Loomgate):
+    """Its kernel hands a client over only once that has sent something; so do the next two's."""
+
+    bind = ", defer_accept: true"
 
 
 class LoomgateChecks(Loomgate):
@@ -284,6 +290,7 @@ class Stream:
 
 class Haproxy(Contestant):
     name = "haproxy"
+    bind = ""
 
     def servers(self, origin):
         return [f"server a1 127.0.0.1:{origin}"]
@@ -293,7 +300,7 @@ class Haproxy(Contestant):
 
     def command(self, mode, log, port, origin, folder, sink):
         path = render(
-            "haproxy.conf", folder, PORT=port, ORIGIN=origin, MODE=mode,
+            "haproxy.conf", folder, PORT=port, BIND=self.bind, ORIGIN=origin, MODE=mode,
             LOG_TARGET=f"log 127.0.0.1:{sink} len 4096 local0" if log else "",
             LOG="log global\n    option httplog" if log else "",
             FORWARD="option forwardfor" if mode == "http" else "",
@@ -305,6 +312,10 @@ class Haproxy(Contestant):
         return first_line("haproxy", "-v")
 
 
+class HaproxyDeferring(Haproxy):
+    bind = "defer-accept"
+
+
 class HaproxyChecks(Haproxy):
     def servers(self, origin):
         return ["option httpchk GET /size/2", "http-check send hdr Host localhost",
@@ -313,6 +324,7 @@ class HaproxyChecks(Haproxy):
 
 class Nginx(Contestant):
     name = "nginx"
+    bind = ""
     stream_module = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
     def why_not(self, mode, log):
@@ -324,8 +336,8 @@ class Nginx(Contestant):
 
     def command(self, mode, log, port, origin, folder, sink):
         path = render(
-            "nginx-tcp.conf" if mode == "tcp" else "nginx.conf", folder, PORT=port, ORIGIN=origin, DIR=folder,
-            LOG=f"{folder}/access.log record" if log else "off",
+            "nginx-tcp.conf" if mode == "tcp" else "nginx.conf", folder, PORT=port, BIND=self.bind, ORIGIN=origin,
+            DIR=folder, LOG=f"{folder}/access.log record" if log else "off",
             USER=f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else "",
             MODULES=f"load_module {self.stream_module};" if mode == "tcp" else "",
         )
@@ -333,6 +345,10 @@ class Nginx(Contestant):
 
     def version(self):
         return first_line("nginx", "-v")
+
+
+class NginxDeferring(Nginx):
+    bind = "deferred"
 
 
 class Relay(Contestant):
@@ -349,5 +365,6 @@ class Relay(Contestant):
 
 
 ALL = [Loomgate, Haproxy, Nginx, Relay]
+DEFERRING = [LoomgateDeferring, HaproxyDeferring, NginxDeferring]
 GUARDS = [LoomgatePlain, LoomgateGuarded]
 CHECKS = [LoomgateChecks, HaproxyChecks]

@@ -11,8 +11,8 @@ CLOSE = ("-H", "Connection: close")
 WARM_SECONDS = 1
 
 
-def run(bed, title, path="/size/1k", connections=64, args=(), mode="http", log=False):
-    running = bed.start_all(mode, log)
+def run(bed, title, path="/size/1k", connections=64, args=(), mode="http", log=False, kinds=field.ALL):
+    running = bed.start_all(mode, log, kinds)
     try:
         for one in running:
             bed.measure(one, path, connections, WARM_SECONDS, args)
@@ -52,6 +52,7 @@ ROWS = [
     row("log", "keep-alive, 1 KiB, access log on", log=True),
     # The relay is no floor here: it alone also opens a connection to the origin each time.
     row("close", "a connection a request, 1 KiB", args=CLOSE),
+    row("deferred", "a connection a request, handed over with its request", args=CLOSE, kinds=field.DEFERRING),
     row("64k", "64 KiB", path="/size/64k", connections=32),
     row("1m", "1 MiB", path="/size/1m", connections=16),
     row("post", "POST 16 KiB", path="/size/2", args=POST),

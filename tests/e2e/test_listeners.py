@@ -193,6 +193,56 @@ def test_several_binds(loomgate, origin, tmp_path):
             assert echo.header("X-Forwarded-Port") == address.rsplit(":", 1)[1]
 
 
+# ---- connections that are handed over with their first bytes ----
+
+DEFERRING = {"address": "127.0.0.1:0", "defer_accept": True}
+
+
+@pytest.mark.threads
+@pytest.mark.parametrize("workers", [1, 2])
+def test_clients_are_accepted_when_they_have_spoken(loomgate, origin, workers):
+    gate = loomgate(binding(DEFERRING, servers=[origin()], settings={"workers": workers}))
+    for _ in range(20):
+        assert gate.fetch("/hello").text == "hello" and gate.fetch("/echo").status == 200
+    with gate.client() as client:
+        client.send_slowly(b"GET /hello HTTP/1.1\r\nHost: h\r\n\r\n", step=7)
+        assert client.read_response().text == "hello"
+        assert client.request("POST", "/echo", body=b"x" * 300_000).read_response().status == 200
+    with gate.client() as client:
+        client.send(b"GET /hello HTTP/1.1\r\nHost: h\r\n\r\n" * 3)
+        assert [client.read_response().text for _ in range(3)] == ["hello"] * 3
+    with gate.client() as client:
+        assert client.send(b"nonsense\r\n\r\n").read_response().status == 400
+    gate.client().send(b"GET /hello HTTP/1.1\r\n").reset()
+
+
+def test_who_says_nothing_is_accepted_in_the_end(loomgate):
+    """After a second or so its head is waited for as ever."""
+    gate = loomgate(binding(DEFERRING, timeouts={"header": "200ms"}))
+    with gate.client() as silent, gate.client() as half, gate.client() as late:
+        half.send(b"GET /hello")
+        assert half.read_response().status == 408
+        assert silent.read_all() == b"" and not silent.was_reset
+        assert late.read_all() == b"" and not late.was_reset
+
+
+def test_deferred_tunnels_and_proxy_headers(loomgate, origin):
+    server = origin()
+    web = binding({**DEFERRING, "accept_proxy": True}, servers=[server])
+    web["frontends"]["tcp"] = {"mode": "tcp", "bind": [DEFERRING], "default_backend": "app"}
+    gate = loomgate(web)
+    with gate.client() as client:
+        client.send(b"PROXY TCP4 192.0.2.1 198.51.100.2 1111 2222\r\nGET /echo HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert Echo(client.read_response()).header("X-Forwarded-For") == "192.0.2.1"
+    assert fetch(gate.address("tcp"), "/echo").status == 200
+
+
+def test_a_unix_socket_defers_nothing(tmp_path):
+    config = binding({"address": f"unix:{tmp_path}/s", "defer_accept": True})
+    status, _, err = run_loomgate("-c", "-f", write_config(config, tmp_path))
+    assert status == 1 and "error: 'defer_accept' is not for UNIX sockets" in err
+
+
 def test_several_frontends(loomgate, origin):
     other = {"bind": ["127.0.0.1:0"], "routes": [{"match": {"path_prefix": "/"}, "respond": {"status": 418}}]}
     gate = loomgate(web_config(origin(), frontends={"other": other}))

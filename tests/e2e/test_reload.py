@@ -116,6 +116,19 @@ def test_frontends_change_places(gate):
     assert stays_refused(sockets["two"])
 
 
+def test_deferred_accepts_come_and_go(gate):
+    """On the very socket, which clients use meanwhile."""
+    before = gate.sockets()
+    for defers in (True, False, True):
+        with gate.client() as silent:
+            data = gate.reload(lambda c, defers=defers: c["frontends"]["web"].update(
+                bind=[{"address": "127.0.0.1:0", "defer_accept": defers}]))
+            assert (data["sockets_opened"], data["sockets_closed"]) == (0, 0)
+            assert gate.fetch("/own").text == "old"
+            assert silent.request("GET", "/own").read_response().text == "old"
+    assert gate.sockets() == before
+
+
 def test_a_socket_goes_over_to_another_frontend(gate):
     """Same address, another name: it is not opened again."""
     with socket.socket() as probe:

@@ -107,6 +107,7 @@ struct listener_settings {
     struct address_setting address;
     uint32_t backlog;
     bool accept_proxy;
+    bool defer_accept; /* of a TCP address */
 };
 
 struct match_settings { /* all given must hold; count 0 or NULL: not given */

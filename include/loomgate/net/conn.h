@@ -114,6 +114,9 @@ void conn_resume(struct conn *c);
 void conn_read_on(struct conn *c);
 /* From inside on_read: what it does not take is presented in the next turn only, so that others have theirs. */
 void conn_yield(struct conn *c);
+/* Reads now, without being told that there is anything: for bytes that are known to be here. Unlike the others it calls
+ * the owner back before it returns, who may have closed the connection then. */
+void conn_read_now(struct conn *c);
 /* Whether bytes of the peer's are here, taken from the kernel or not; costs a system call. */
 bool conn_has_input(const struct conn *c);
 /* on_timeout after so long; 0: never. With `renew`, each movement of bytes starts it anew. Replaces the one before. */

@@ -19,9 +19,14 @@ struct client {
 /* What an idle client costs: this, a conn, and what libev keeps of each descriptor. */
 _Static_assert(sizeof(struct client) <= 272, "idle clients cost more");
 
-/* A connection that was accepted; both gates have been entered. `port` is the listener's. */
-void client_start(struct env *env, struct frontend *frontend, int fd, const struct addr *peer, uint16_t port,
-                  bool accept_proxy);
+struct client_origin {
+    const struct addr *peer;
+    uint16_t port;     /* the listener's */
+    bool accept_proxy; /* a PROXY header comes first */
+    bool has_spoken;   /* it has most likely sent something: not to be waited for */
+};
+/* A connection that was accepted; both gates have been entered. */
+void client_start(struct env *env, struct frontend *frontend, int fd, const struct client_origin *from);
 /* The worker has a new tenure: idle clients go over to it, busy ones when their exchange has ended. `*left` is how many
  * clients there were then, and counts down to 0 with those that were looked at; `*effort` is what may be done now, one
  * for each client, and 32 for one that closes. True: all were looked at. */

@@ -21,6 +21,7 @@ struct acceptor {
     uint16_t port;
     uint32_t backlog;
     bool accept_proxy;
+    bool defers; /* who is accepted has mostly spoken already */
     bool paused;
     uint64_t full_us;     /* when a gate was last found full */
     bool starved;         /* descriptors are lacking: told once */

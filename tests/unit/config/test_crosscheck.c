@@ -107,6 +107,8 @@ static void test_frontends(void **state) {
         {HEAD "frontends: {f: {bind: ['[::1]:80']}, g: {bind: ['[0:0::1]:80']}}\n", "is listened on twice"},
         {HEAD "frontends: {f: {bind: ['Local:80', 'local:80']}}\n", "is listened on twice"},
         {HEAD "frontends: {f: {bind: ['unix:/a', 'unix:/a']}}\n", "is listened on twice"},
+        {HEAD "frontends: {f: {bind: [{address: 'unix:/a', defer_accept: yes}]}}\n",
+         "'defer_accept' is not for UNIX sockets"},
         {HEAD "frontends: {f: {bind: [':80'], default_backend: ap}}\n" BACKENDS,
          "t:2:49: error: 'default_backend': there is no backend 'ap'|hint: did you mean 'app'? there are: app, api"},
         {HEAD "frontends: {f: {bind: [':80'], default_backend: app}}\n", "hint: there are no backends at all"},

@@ -56,11 +56,15 @@ static void build(void) {
     pb.env.on_client_gone = on_client_gone;
 }
 
-static void start(int fd, bool accept_proxy) {
+static void start_as(int fd, bool accept_proxy, bool has_spoken) {
     const struct addr from = addr_make_ip("192.0.2.7", 5123);
     assert_true(gate_enter(&pb.gate));
     assert_true(gate_enter(pb.frontend->gate));
-    client_start(&pb.env, pb.frontend, fd, &from, 8080, accept_proxy);
+    client_start(&pb.env, pb.frontend, fd, &(struct client_origin){&from, 8080, accept_proxy, has_spoken});
+}
+
+static void start(int fd, bool accept_proxy) {
+    start_as(fd, accept_proxy, false);
 }
 
 static void begin(bool accept_proxy) {
@@ -95,6 +99,64 @@ static void requests_of_a_connection(void **state) {
     LOOP_UNTIL(loop(), gone == 1);
     peer_expect_eof(&peer, loop());
     assert_int_equal(metrics_sum(&shard, 1, METRIC_connections_total), 1);
+}
+
+/* Its request is under way before the loop has looked at its socket. */
+static void a_client_that_has_spoken_is_read_at_once(void **state) {
+    (void)state;
+    build();
+    int fd = peer_open(&peer);
+    say(GET("/app"));
+    start_as(fd, false, true);
+    assert_int_equal(pb.env.exchange_count, 1);
+    accept_server();
+    peer_expect_part(&pb.server, loop(), "GET /app HTTP/1.1\r\n");
+    peer_say(&pb.server, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nyours");
+    peer_expect_part(&peer, loop(), "yours");
+    say(GET("/own"));
+    peer_expect_part(&peer, loop(), "mine");
+}
+
+static void so_is_its_proxy_header(void **state) {
+    (void)state;
+    build();
+    int fd = peer_open(&peer);
+    say("PROXY TCP4 198.51.100.9 198.51.100.1 999 443\r\n" GET("/own"));
+    start_as(fd, true, true);
+    peer_expect_part(&peer, loop(), "mine");
+}
+
+static void who_was_thought_to_have_spoken_may_be_silent(void **state) {
+    (void)state;
+    build();
+    start_as(peer_open(&peer), false, true);
+    assert_int_equal(pb.env.exchange_count, 0);
+    say(GET("/own"));
+    peer_expect_part(&peer, loop(), "mine");
+}
+
+/* In TCP mode the tunnel reads when its server is there. */
+static void a_tunnel_is_not_read_at_once(void **state) {
+    (void)state;
+    pb.web->mode = MODE_TCP;
+    build();
+    int fd = peer_open_tcp(&peer);
+    say("ping");
+    start_as(fd, false, true);
+    accept_server();
+    peer_expect(&pb.server, loop(), "ping");
+    peer_reset(&peer);
+    LOOP_UNTIL(loop(), gone == 1);
+}
+
+/* A client may have gone again by the time that it is accepted. */
+static void who_has_spoken_may_be_gone(void **state) {
+    (void)state;
+    build();
+    int fd = peer_open_tcp(&peer);
+    peer_reset(&peer);
+    start_as(fd, false, true);
+    LOOP_UNTIL(loop(), gone == 1);
 }
 
 static void pipelined_requests_of_both_kinds(void **state) {
@@ -478,6 +540,11 @@ static void clients_without_a_frontend_leave_in_portions(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(requests_of_a_connection),
+        TEST(a_client_that_has_spoken_is_read_at_once),
+        TEST(so_is_its_proxy_header),
+        TEST(who_was_thought_to_have_spoken_may_be_silent),
+        TEST(a_tunnel_is_not_read_at_once),
+        TEST(who_has_spoken_may_be_gone),
         TEST(pipelined_requests_of_both_kinds),
         TEST(a_client_that_goes_while_the_server_works),
         TEST(a_response_is_cut_with_its_client),

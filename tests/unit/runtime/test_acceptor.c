@@ -7,6 +7,7 @@
 #include "loomgate/net/socket.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -113,6 +114,41 @@ static void who_left_before_the_accept_does_no_harm(void **state) {
     for (unsigned i = 0; i < 4; i++) peer_reset(connect_client());
     assert_served(connect_client());
     LOOP_UNTIL(loop(), pb.env.client_count == 1);
+}
+
+static int deferred_seconds(void) {
+    int value = -1;
+    socklen_t len = sizeof value;
+    assert_int_equal(getsockopt(acceptor.io.fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &value, &len), 0);
+    return value;
+}
+
+/* Also when the setting changes while it listens. */
+static void silent_clients_may_be_left_to_the_kernel(void **state) {
+    (void)state;
+    assert_int_equal(deferred_seconds(), 0);
+    struct listener_settings defers = settings;
+    defers.defer_accept = true;
+    acceptor_set(&acceptor, pb.frontend, &defers);
+    assert_true(deferred_seconds() > 0);
+    connect_client();
+    assert_served(connect_client());
+    assert_served(&clients[0]);
+    acceptor_set(&acceptor, pb.frontend, &settings);
+    assert_int_equal(deferred_seconds(), 0);
+    connect_client();
+    LOOP_UNTIL(loop(), pb.env.client_count == 3);
+}
+
+/* It may come from another process. */
+static void a_socket_that_deferred_before_does_not_by_itself(void **state) {
+    (void)state;
+    assert_true(socket_defer_accept(acceptor.io.fd, true));
+    struct acceptor other;
+    acceptor_init(&other, &pb.env, pb.frontend, dup(acceptor.io.fd), addr_port(&at), &settings);
+    assert_int_equal(deferred_seconds(), 0);
+    assert_false(other.defers);
+    acceptor_abandon(&other);
 }
 
 static void the_client_knows_its_port(void **state) {
@@ -247,6 +283,8 @@ int main(void) {
         TEST(the_burst_follows_the_load),
         TEST(who_left_before_the_accept_does_no_harm),
         TEST(the_client_knows_its_port),
+        TEST(silent_clients_may_be_left_to_the_kernel),
+        TEST(a_socket_that_deferred_before_does_not_by_itself),
         UNMADE(a_full_gate_pauses_until_somebody_leaves),
         UNMADE(a_frontends_own_gate_pauses_too),
         UNMADE(a_pause_ends_by_itself),
