@@ -169,21 +169,16 @@ static const struct order_listener *order_find(const struct order *o, unsigned *
     return *place < o->listener_count && o->listeners[*place].bind == bind ? &o->listeners[*place] : NULL;
 }
 
-/* What is in their queues is still of the tenure before. */
-static void close_others(struct worker *w, const struct order *o) {
-    unsigned place = 0;
-    LIST_FOR (node, &w->acceptors) {
-        struct acceptor *a = LIST_ENTRY(node, struct acceptor, node);
-        if (!order_find(o, &place, a->bind)) close_acceptor(a, acceptor_close);
-    }
-}
-
-static void keep_acceptors(struct worker *w, const struct order *o) {
+/* The order's are kept; what is in the queues of the others is still of the tenure before. */
+static void keep_or_close(struct worker *w, const struct order *o) {
     unsigned place = 0;
     LIST_FOR (node, &w->acceptors) {
         struct acceptor *a = LIST_ENTRY(node, struct acceptor, node);
         const struct order_listener *l = order_find(o, &place, a->bind);
-        acceptor_set(a, l->frontend, l->settings);
+        if (l)
+            acceptor_set(a, l->frontend, l->settings);
+        else
+            close_acceptor(a, acceptor_close);
     }
 }
 
@@ -206,11 +201,10 @@ static void take_up_listener(struct worker *w, const struct order *o, const stru
 
 void worker_switch(struct worker *w, const struct order *o) {
     struct tenure *before = w->env.tenure;
-    close_others(w, o);
+    keep_or_close(w, o);
     bool was_empty = before && before->clients == 0;
     w->env.tenure = o->tenures[w->index];
     w->env.loop.spin.most = (uint16_t)w->env.tenure->snapshot->config->global.spin;
-    keep_acceptors(w, o);
     for (unsigned i = 0; i < o->listener_count; i++) take_up_listener(w, o, &o->listeners[i]);
     w->clients_left = w->env.client_count;
     w->pools_left = w->env.pools.size;
