@@ -51,7 +51,7 @@ static void conn_await_room(struct conn *c) {
         return;
     }
     conn_watch(c, c->reading, true);
-    if (c->out.bytes > CONN_HIGH_MARK) c->congested = true;
+    c->congested = true;
 }
 
 void conn_write_out(struct conn *c) {

@@ -25,7 +25,8 @@ enum conn_close_how {
     CONN_CLOSE_LINGER       /* send what is kept, then FIN, then wait for the peer's FIN, so that no RST destroys what
                              * it has not read yet (RFC 9112 section 9.6) */
 };
-/* Above HIGH bytes kept for sending a connection is congested; on_drained comes when they are gone. DRAIN: how long
+/* A connection is congested when the kernel did not take all that was written, or when more than HIGH bytes wait for it
+ * to be connected; on_drained comes when they are gone. DRAIN: how long
  * a closing connection may stand still with bytes to send; LINGER: how long it waits for the peer's FIN. */
 enum { CONN_HIGH_MARK = 4096, CONN_DRAIN_US = 30000000, CONN_LINGER_US = 2000000 };
 
