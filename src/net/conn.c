@@ -51,7 +51,7 @@ struct conn *conn_adopt(struct loop *loop, int fd, const struct conn_events *eve
 
 struct conn *conn_connect(struct loop *loop, const struct addr *to, const struct conn_events *events, void *owner) {
     bool done;
-    int fd = socket_connect(to, &done);
+    int fd = socket_connect_below(to, loop->connect_ceiling, &done);
     if (fd < 0) return NULL;
     struct conn *c = conn_new(loop, fd, CONN_CONNECTING, events, owner);
     if (done) conn_defer(c); /* UNIX sockets connect at once; on_open still comes later */

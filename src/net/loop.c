@@ -3,6 +3,7 @@
 
 #include "loomgate/base/log.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,7 +164,7 @@ static void on_pending(struct ev_loop *ev) {
 }
 
 void loop_init(struct loop *loop) {
-    *loop = (struct loop){0};
+    *loop = (struct loop){.connect_ceiling = INT_MAX};
     loop->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     LG_ASSERT(loop->ev != NULL);
     ev_set_userdata(loop->ev, loop);

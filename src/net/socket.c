@@ -186,8 +186,17 @@ bool socket_set_rights(const struct addr *a, const struct socket_rights *rights,
 }
 
 int socket_connect(const struct addr *a, bool *done) {
+    return socket_connect_below(a, INT_MAX, done);
+}
+
+int socket_connect_below(const struct addr *a, int ceiling, bool *done) {
     int fd = socket_open(a->u.sa.sa_family);
     if (fd < 0) return -1;
+    if (fd >= ceiling) {
+        close(fd);
+        errno = EMFILE;
+        return -1;
+    }
     if (!addr_is_unix(a)) set_flag(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     if (socket_connect_again(fd, a, done)) return fd;
     close_quietly(fd);

@@ -14,7 +14,14 @@
 /* LINGER: who has just connected to a control socket that is handed over has so long to say what it wants.
  * PUMP: so often queues are looked at for what only time changes, such as a breaker that lets probes through.
  * TICK: so often is taken what the workers have measured. */
-enum { LOG_PATIENCE_MS = 1000, DESCRIPTORS_ELSEWHERE = 64, PUMP_US = 100000, TICK_US = 1000000, LINGER_US = 1000000 };
+enum {
+    LOG_PATIENCE_MS = 1000,
+    DESCRIPTORS_ELSEWHERE = 64,
+    DESCRIPTORS_OF_CONTROL = 32,
+    PUMP_US = 100000,
+    TICK_US = 1000000,
+    LINGER_US = 1000000
+};
 
 /* --- health checks ---------------------------------------------------------------------------------------------- */
 
@@ -177,6 +184,7 @@ static void make_workers(struct runtime *r) {
         w->on_collect = scrapes_ask;
         worker_init(w, i, &r->gate, &r->box);
         w->env.fd_ceiling = r->fd_ceiling;
+        w->env.loop.connect_ceiling = r->connect_ceiling;
         r->workers[i] = w;
     }
 }
@@ -185,10 +193,14 @@ static uint64_t wanted_descriptors(const struct global_settings *g) {
     return (uint64_t)g->max_connections * 2 + DESCRIPTORS_ELSEWHERE;
 }
 
-/* Of the descriptors there are, one in eight is kept for connections to servers. */
+/* Of the descriptors there are, one in eight is kept for connections to servers, and a few of those for the operator:
+ * a control socket that cannot accept is of no use when it is needed most. */
 static void check_descriptors(struct runtime *r) {
     uint64_t limit = privileges_raise_descriptors();
-    r->fd_ceiling = limit && limit < INT_MAX ? (int)(limit - limit / 8) : INT_MAX;
+    bool is_limited = limit && limit < INT_MAX;
+    uint64_t kept = limit / 16 < DESCRIPTORS_OF_CONTROL ? limit / 16 : DESCRIPTORS_OF_CONTROL;
+    r->fd_ceiling = is_limited ? (int)(limit - limit / 8) : INT_MAX;
+    r->connect_ceiling = is_limited ? (int)(limit - kept) : INT_MAX;
     uint64_t wanted = wanted_descriptors(&r->snapshot->config->global);
     if (limit && limit < wanted)
         event_warn("few_descriptors",

@@ -66,7 +66,7 @@ struct runtime {
     struct worker **workers;
     unsigned worker_count, started, drained;
     enum runtime_state state;
-    int fd_ceiling;
+    int fd_ceiling, connect_ceiling;
     uint64_t start_us;
     struct deadline grace, pump, tick, linger;
     struct scrapes scrapes;

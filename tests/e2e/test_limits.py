@@ -4,6 +4,7 @@ import select
 import threading
 
 import pytest
+from reloads import Reloader, servers_of
 from scale import IS_SANITIZED
 from support import TIMEOUT, Client, Echo, eventually, fetch, web_config
 
@@ -281,6 +282,25 @@ def test_defaults_and_each_frontend(loomgate, origin):
 
 
 # ---- descriptors ----
+
+
+@pytest.mark.skipif(IS_SANITIZED, reason="sanitizers open files of their own")
+def test_the_operator_is_heard_when_descriptors_are_out(loomgate, fake_server):
+    """Clients and the servers' side take all that they may have; commands and a reload still work."""
+    slow = fake_server(lambda conn: conn.read_head() and conn.wait_closed())
+    config = web_config({"name": "slow", "address": slow.address}, settings={"workers": 1})
+    gate = Reloader(loomgate, config, prefix=["prlimit", "--nofile=80:80"])
+    clients = [gate.client() for _ in range(120)]
+    gate.gate.logged(event="accept_paused")
+    for client in clients:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    eventually(lambda: gate.descriptors() >= 75, "nothing is left for a server's connection")
+    assert gate.control.json("show info")["descriptors"]["limit"] == 80
+    for weight in (2, 3):
+        gate.reload(lambda c, weight=weight: servers_of(c)[0].update(weight=weight))
+    for client in clients:
+        client.reset()
+    gate.stop(allow_errors=True)
 
 
 @pytest.mark.skipif(IS_SANITIZED, reason="sanitizers open files of their own")

@@ -54,6 +54,7 @@ struct loop {
     unsigned closing;                         /* conns that still send or linger without an owner */
     void (*on_all_closed)(struct loop *loop); /* the last of them has gone; may be NULL */
     struct slab conns;                        /* of conn.c, which sets it up */
+    int connect_ceiling;                      /* conn_connect takes no descriptor from here on: they are others' */
 
     struct loop_event *arrived; /* of this turn, the last one first */
     unsigned arrived_count, arrived_room;

@@ -40,6 +40,8 @@ bool socket_get_peer(int fd, struct socket_peer *out);
 /* Begins to connect. Returns the descriptor (TCP_NODELAY set), and in *done whether it is connected already; -1 with
  * errno. */
 int socket_connect(const struct addr *a, bool *done);
+/* The same with a descriptor below `ceiling`; EMFILE when there is none. */
+int socket_connect_below(const struct addr *a, int ceiling, bool *done);
 /* The same with a socket of that family that was used before; false with errno. */
 bool socket_connect_again(int fd, const struct addr *a, bool *done);
 /* Ends a TCP connection by RST, also one that is not there yet; the socket can connect again. False for others. */

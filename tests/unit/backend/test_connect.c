@@ -182,6 +182,22 @@ static void a_lack_of_descriptors_is_told_apart(void **state) {
     assert_int_equal(connected + failed, 0);
 }
 
+/* Some may be left for others. */
+static void so_is_a_ceiling_below_the_limit(void **state) {
+    (void)state;
+    int next = dup(0);
+    close(next);
+    loop.connect_ceiling = next;
+    assert_false(connect_start(&k, &server, TIMEOUT_US));
+    assert_int_equal(k.error_number, EMFILE);
+    int again = dup(0);
+    assert_int_equal(again, next);
+    loop.connect_ceiling = next + 2;
+    assert_true(connect_start(&k, &server, TIMEOUT_US));
+    LOOP_UNTIL(&loop, connected == 1);
+    close(again);
+}
+
 static void the_proxy_header_goes_first(void **state) {
     (void)state;
     struct addr client = addr_make_ip("192.0.2.7", 5123), local = addr_make_ip("198.51.100.1", 80);
@@ -221,6 +237,7 @@ int main(void) {
         TEST(a_unix_socket),
         TEST(a_failure_at_once_can_be_cancelled),
         TEST(a_lack_of_descriptors_is_told_apart),
+        TEST(so_is_a_ceiling_below_the_limit),
         TEST(the_proxy_header_goes_first),
         TEST(the_proxy_header_goes_without_anything_behind_it),
     };
