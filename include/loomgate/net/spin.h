@@ -6,8 +6,9 @@
  *
  * To wake a thread costs the one that wakes it and the machine more than a few looks, and the event waits meanwhile.
  * But looks that find nothing are lost time, so a loop does it only as long as it finds something often enough: each
- * event that a look found, when sleeping would have been next, is worth SPIN_WORTH rounds in vain (the idea of adaptive
- * spinning before blocking; Karlin et al., "Competitive randomized algorithms for nonuniform problems", 1990). */
+ * event that a look found, when sleeping would have been next, is worth SPIN_WORTH rounds in vain. (Spinning before
+ * blocking, by what it brought before: Karlin, Li, Manasse and Owicki, "Empirical studies of competitive spinning for a
+ * shared-memory multiprocessor", SOSP 1991.) */
 #ifndef LOOMGATE_NET_SPIN_H
 #define LOOMGATE_NET_SPIN_H
 
