@@ -7,7 +7,7 @@
  *
  * Bytes that arrive are lent from the loop's one read buffer; what the owner does not take is kept here and presented
  * again together with what follows. Bytes to send are written at once; only what did not fit is kept. So a connection
- * that waits holds no buffer. No function of this file calls the owner back before it returns. */
+ * that waits holds no buffer. No function of this file but conn_read_now calls the owner back before it returns. */
 #ifndef LOOMGATE_NET_CONN_H
 #define LOOMGATE_NET_CONN_H
 
@@ -26,8 +26,8 @@ enum conn_close_how {
                              * it has not read yet (RFC 9112 section 9.6) */
 };
 /* A connection is congested when the kernel did not take all that was written, or when more than HIGH bytes wait for it
- * to be connected; on_drained comes when they are gone. DRAIN: how long
- * a closing connection may stand still with bytes to send; LINGER: how long it waits for the peer's FIN. */
+ * to be connected; on_drained comes when they are gone. DRAIN: how long a closing connection may stand still with bytes
+ * to send; LINGER: how long it waits for the peer's FIN. */
 enum { CONN_HIGH_MARK = 4096, CONN_DRAIN_US = 30000000, CONN_LINGER_US = 2000000 };
 
 /* What is read at once may have to be kept, where it goes on to a peer that takes nothing: so at first it is little,
@@ -115,8 +115,8 @@ void conn_resume(struct conn *c);
 void conn_read_on(struct conn *c);
 /* From inside on_read: what it does not take is presented in the next turn only, so that others have theirs. */
 void conn_yield(struct conn *c);
-/* Reads now, without being told that there is anything: for bytes that are known to be here. Unlike the others it calls
- * the owner back before it returns, who may have closed the connection then. */
+/* Reads now, without being told that there is anything: for bytes that are most likely here. The owner may have closed
+ * the connection when it returns. */
 void conn_read_now(struct conn *c);
 /* Whether bytes of the peer's are here, taken from the kernel or not; costs a system call. */
 bool conn_has_input(const struct conn *c);

@@ -49,8 +49,9 @@ bool socket_disconnect(int fd);
 /* For a socket whose owner sends at once when it connects (again): the last packet of the handshake waits for what is
  * sent, which saves one. */
 void socket_defer_ack(int fd);
-/* Whether this listening TCP socket's connections are held back until they have sent something, or until the kernel has
- * repeated its part of the handshake once, after a second (TCP_DEFER_ACCEPT, tcp(7)). Those that wait already stay. */
+/* Sets whether a listening TCP socket's connections are held back until they have sent something, or until the kernel
+ * has repeated its part of the handshake once, after a second (TCP_DEFER_ACCEPT, tcp(7)); false when it cannot be set.
+ * Those that wait already stay. */
 bool socket_defer_accept(int listener, bool defers);
 /* SO_ERROR of a connecting socket: 0 when connected, else an errno. */
 int socket_error(int fd);
